@@ -1,0 +1,100 @@
+# The developer interface. `make` alone lists the targets.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+NAME ?= default
+KWOK ?= 5
+NODES ?= 0
+FAST ?=
+FROM ?=
+
+UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
+PY := .venv/bin/python
+STAMP := .venv/.drover-setup
+
+##@ Use
+.PHONY: demo
+demo: setup ## Show the main job on a local control plane; FROM=DIR imports and runs your own Deployments
+	$(PY) -m tools.demo $(if $(FROM),--from "$(FROM)")
+
+.PHONY: cluster
+cluster: ## Start a local control plane: NAME=default KWOK=5 (fake nodes) FAST=1 (notices lost nodes sooner)
+	@if [ "$(NODES)" != 0 ]; then echo "error: NODES=$(NODES): real nodes are not supported yet; use KWOK=n for simulated ones" >&2; exit 1; fi
+	@python3 -m tools.cluster up --name "$(NAME)" --kwok-nodes "$(KWOK)" $(if $(FAST),--fast)
+
+.PHONY: cluster-down
+cluster-down: ## Stop it and remove what it left
+	@python3 -m tools.cluster down --name "$(NAME)"
+
+.PHONY: cluster-status
+cluster-status: ## Show all local control planes
+	@python3 -m tools.cluster status
+
+.PHONY: cluster-kubeconfig
+cluster-kubeconfig: ## Print the path of its kubeconfig
+	@python3 -m tools.cluster kubeconfig --name "$(NAME)"
+
+.PHONY: kind
+kind: setup ## The same with kind, for people who have Docker
+	@tools/kind/up.sh
+
+##@ Develop
+.PHONY: setup
+setup: $(STAMP) ## Make .venv with everything in it
+
+$(STAMP): pyproject.toml uv.lock sdk/pyproject.toml $(if $(filter .uv/%,$(UV)),.uv/bin/uv)
+	@$(UV) sync --frozen --quiet --all-packages
+	@touch $@
+
+.uv/bin/uv:
+	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: Python 3.11 or newer is needed as python3" >&2; exit 1; }
+	@python3 -m venv .uv 2>/dev/null || { rm -rf .uv; echo "error: python3 cannot make a venv; install it with: apt-get install python3-venv" >&2; exit 1; }
+	@.uv/bin/pip install --quiet --disable-pip-version-check uv
+
+.PHONY: test
+test: setup ## All tests: fast tiers, then the tier on a real API server (builds it on first use)
+	@$(PY) -m tools.tiers fast api
+
+.PHONY: test-fast
+test-fast: setup ## The tiers that need no cluster
+	@$(PY) -m tools.tiers fast
+
+.PHONY: test-api
+test-api: setup ## The tier on a real kube-apiserver, etcd, controller manager and scheduler
+	@$(PY) -m tools.tiers api
+
+.PHONY: fmt
+fmt: setup ## Format
+	@.venv/bin/ruff format .
+	@.venv/bin/ruff check --fix --quiet . || true
+
+.PHONY: lint
+lint: setup ## ruff and the import contracts
+	@.venv/bin/ruff format --check --quiet . || { echo "run: make fmt" >&2; exit 1; }
+	@.venv/bin/ruff check --quiet .
+	@.venv/bin/lint-imports --no-cache > .venv/imports.log || { cat .venv/imports.log; exit 1; }
+
+.PHONY: type
+type: setup ## mypy and pyright, both strict
+	@.venv/bin/mypy --no-error-summary
+	@.venv/bin/pyright --pythonpath $(PY)
+
+.PHONY: generate
+generate: setup ## Write CRDs, RBAC, the fence and reference pages from the code
+	@$(PY) -m tools.generate
+
+.PHONY: verify
+verify: setup ## Fail if generated files differ from the code
+	@$(PY) -m tools.generate --check
+
+.PHONY: check
+check: lint type verify test ## Exactly what CI runs
+
+.PHONY: clean
+clean: ## Remove the environment and caches of this folder
+	@rm -rf .venv .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/out
+
+.PHONY: help
+help: ## This list
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  %-20s %s\n", $$1, $$2}' Makefile

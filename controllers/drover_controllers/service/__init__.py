@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ManagedService: the one writer of its pods. What it watches and may touch; RBAC is generated from this."""
+
+from drover_controllers.service.decide import decide
+from drover_controllers.service.gather import gather
+from drover_controllers.service.naming import SERVICE_LABEL
+from drover_controllers.service.report import report
+from drover_operator.api.builtin import Pod
+from drover_operator.api.meta import Object
+from drover_operator.api.resource import CONTROLLER_REVISIONS, DISRUPTION_BUDGETS, ENDPOINT_SLICES, EVENTS, MANAGED_SERVICES, PODS, SERVICES
+from drover_operator.runtime.registry import Access, Controller, Watch
+
+
+def key_of(item: Object) -> tuple[str, str] | None:
+    """The service that an object says it belongs to."""
+    name = item.metadata.labels.get(SERVICE_LABEL)
+    return (item.metadata.namespace, name) if name else None
+
+
+def _gone_bad(pod: Pod) -> bool:
+    return pod.status.phase == "Failed" or pod.metadata.deletion_timestamp is not None
+
+
+CONTROLLER = Controller(
+    name="service",
+    resource=MANAGED_SERVICES,
+    watches=(
+        Watch(resource=PODS, key_of=key_of, selector=SERVICE_LABEL, urgent=_gone_bad),
+        Watch(resource=SERVICES, key_of=key_of, selector=SERVICE_LABEL),
+        Watch(resource=ENDPOINT_SLICES, key_of=key_of, selector=SERVICE_LABEL),
+        Watch(resource=DISRUPTION_BUDGETS, key_of=key_of, selector=SERVICE_LABEL),
+        Watch(resource=CONTROLLER_REVISIONS, key_of=key_of, selector=SERVICE_LABEL),
+    ),
+    access=(
+        Access(resource=MANAGED_SERVICES, verbs=("patch",)),
+        Access(resource=MANAGED_SERVICES, verbs=("patch",), subresource="status"),
+        Access(resource=MANAGED_SERVICES, verbs=("update",), subresource="finalizers"),
+        Access(resource=PODS, verbs=("create", "delete", "patch")),
+        Access(resource=PODS, verbs=("patch",), subresource="status"),
+        Access(resource=SERVICES, verbs=("create", "patch")),
+        Access(resource=DISRUPTION_BUDGETS, verbs=("create", "patch")),
+        Access(resource=CONTROLLER_REVISIONS, verbs=("create", "delete", "patch")),
+        Access(resource=EVENTS, verbs=("create", "patch")),
+    ),
+    gather=gather,
+    decide=decide,
+    report=report,
+)
+
+__all__ = ["CONTROLLER", "key_of"]

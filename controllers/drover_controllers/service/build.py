@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The objects that a service owns, as they should be. Pure: the same service and revision give the same object.
+
+Pods are built by the builder version that their revision records, so that an upgrade of the operator writes no pod: a new builder
+makes the pods of new revisions only.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from drover_controllers.service import naming
+from drover_controllers.service.values import Revision
+from drover_operator.api.managedservice import HealthCheck, ManagedService
+from drover_operator.api.meta import seconds_of
+from drover_operator.api.resource import CONTROLLER_REVISIONS, DISRUPTION_BUDGETS, MANAGED_SERVICES, SERVICES
+from drover_operator.core.clock import parse_duration
+
+Body = dict[str, Any]
+DISRUPTION: dict[str, int | str] = {"Vital": 1, "Important": 1, "Normal": "25%", "Expendable": "50%"}
+
+
+def owner(service: ManagedService) -> Body:
+    """The owner reference; it does not block deletion, or a foreground delete would remove pods past our drain."""
+    return {
+        "apiVersion": MANAGED_SERVICES.api_version,
+        "kind": MANAGED_SERVICES.kind,
+        "name": service.metadata.name,
+        "uid": service.metadata.uid,
+        "controller": True,
+        "blockOwnerDeletion": False,
+    }
+
+
+def _meta(service: ManagedService, name: str, labels: dict[str, str]) -> Body:
+    ours = {naming.SERVICE_LABEL: service.metadata.name, naming.MANAGED_BY_LABEL: naming.MANAGED_BY}
+    return {"name": name, "namespace": service.metadata.namespace, "labels": {**labels, **ours}, "ownerReferences": [owner(service)]}
+
+
+def front(service: ManagedService) -> Body:
+    """The Service of the same name: what clients connect to."""
+    spec: Body = {"selector": naming.selector(service.metadata.name), "ports": ports(service)}
+    return {"apiVersion": "v1", "kind": SERVICES.kind, "metadata": _meta(service, service.metadata.name, {}), "spec": spec}
+
+
+def ports(service: ManagedService) -> list[Body]:
+    """The ports of the Service."""
+    return [
+        {"name": port.name, "port": port.port, "targetPort": port.port if port.target_port is None else port.target_port, "protocol": port.protocol}
+        for port in service.spec.ports
+    ]
+
+
+def disruption_budget(service: ManagedService) -> Body:
+    """How many instances an eviction may take, by criticality; unhealthy ones never block a node drain."""
+    spec = {"selector": {"matchLabels": naming.selector(service.metadata.name)}, **disruption(service)}
+    name = service.metadata.name
+    return {"apiVersion": DISRUPTION_BUDGETS.api_version, "kind": DISRUPTION_BUDGETS.kind, "metadata": _meta(service, name, {}), "spec": spec}
+
+
+def disruption(service: ManagedService) -> Body:
+    """The fields of the PodDisruptionBudget that are Drover's."""
+    return {"maxUnavailable": DISRUPTION[service.spec.criticality], "unhealthyPodEvictionPolicy": "AlwaysAllow"}
+
+
+def controller_revision(service: ManagedService, revision: Revision, number: int, stable: str) -> Body:
+    """The record of a revision: what to go back to, who built it, and what served before it."""
+    meta = _meta(service, revision.name, {})
+    meta["annotations"] = {naming.BUILDER: str(revision.builder), naming.VERSION: revision.version, naming.STABLE_BEFORE: stable}
+    data = {"template": msgspec.json.decode(revision.template), "healthCheck": msgspec.to_builtins(revision.health_check)}
+    return {"apiVersion": CONTROLLER_REVISIONS.api_version, "kind": CONTROLLER_REVISIONS.kind, "metadata": meta, "revision": number, "data": data}
+
+
+def pod(service: ManagedService, revision: Revision, slot: int, predecessor_uid: str) -> Body:
+    """The pod of one slot, by the builder that the revision records."""
+    return BUILDERS[revision.builder](service, revision, slot, predecessor_uid)
+
+
+def _pod_v1(service: ManagedService, revision: Revision, slot: int, predecessor_uid: str) -> Body:
+    template = msgspec.json.decode(revision.template, type=dict[str, Any])
+    meta, spec = template.get("metadata", {}), template["spec"]
+    name = naming.pod_name(revision.name, slot, predecessor_uid)
+    labels = {**meta.get("labels", {}), **naming.identity_labels(service.metadata.name, revision.name, slot)}
+    annotations = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "true", **meta.get("annotations", {}), naming.SERVICE_UID: service.metadata.uid}
+    if revision.version:
+        annotations[naming.VERSION] = revision.version
+    spec.setdefault("priorityClassName", f"drover-{service.spec.criticality.lower()}")
+    spec.setdefault("topologySpreadConstraints", _spread(service.metadata.name))
+    spec["readinessGates"] = [*spec.get("readinessGates", ()), {"conditionType": naming.GATE}]
+    _probe(spec["containers"], revision.health_check)
+    _sleep_before_stop(spec["containers"], int(parse_duration(service.spec.restart.settle)))
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {**_meta(service, name, labels), "annotations": annotations},
+        "spec": spec,
+    }
+
+
+def _spread(service: str) -> list[Body]:
+    """Over zones and nodes where that can be; tainted nodes do not count as places."""
+    return [
+        {
+            "topologyKey": key,
+            "maxSkew": 1,
+            "whenUnsatisfiable": "ScheduleAnyway",
+            "nodeTaintsPolicy": "Honor",
+            "labelSelector": {"matchLabels": naming.selector(service)},
+        }
+        for key in ("topology.kubernetes.io/zone", "kubernetes.io/hostname")
+    ]
+
+
+def _probe(containers: list[Body], check: HealthCheck | None) -> None:
+    """The health check as a readiness probe of the container that has the port, unless the user wrote one there."""
+    if check is None:
+        return
+    action = _action(check)
+    port = next((value["port"] for value in action.values() if "port" in value), None)
+    target = next((c for c in containers if any(p.get("containerPort") == port for p in c.get("ports", ()))), containers[0])
+    target.setdefault(
+        "readinessProbe",
+        {
+            **action,
+            "periodSeconds": int(parse_duration(check.interval)),
+            "timeoutSeconds": int(parse_duration(check.timeout)),
+            "failureThreshold": check.unhealthy_threshold,
+            "successThreshold": check.healthy_threshold,
+        },
+    )
+
+
+def _action(check: HealthCheck) -> Body:
+    if check.http is not None:
+        return {"httpGet": {"path": check.http.path, "port": check.http.port}}
+    if check.tcp is not None:
+        return {"tcpSocket": {"port": check.tcp.port}}
+    if check.grpc is not None:
+        return {"grpc": {"port": check.grpc.port, "service": check.grpc.service}}
+    return {"exec": {"command": list(check.exec.command if check.exec is not None else ())}}
+
+
+def _sleep_before_stop(containers: list[Body], seconds: int) -> None:
+    """So that deletions by others (a node drain, kubectl delete pod) give proxies the same time as ours."""
+    for container in containers if seconds else ():
+        lifecycle = container.setdefault("lifecycle", {})
+        lifecycle.setdefault("preStop", {"sleep": {"seconds": seconds}})
+
+
+Builder = Callable[[ManagedService, Revision, int, str], Body]
+BUILDERS: dict[int, Builder] = {1: _pod_v1}
+CURRENT_BUILDER = 1
+
+
+def identity_of(instance_pod: Any) -> str:
+    """One run of the program: address, start time in seconds, restart count. A restarted container is another identity.
+
+    The process id of requirement M12 is added by the agent; until then pod address, start and restart count tell runs apart.
+    """
+    status = instance_pod.status
+    restarts = sum(container.restart_count for container in status.container_statuses)
+    return f"{status.pod_ip}:{int(seconds_of(status.start_time))}:{restarts}" if status.pod_ip else ""

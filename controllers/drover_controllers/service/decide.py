@@ -1,0 +1,305 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The arbiter: one pass, one plan. The only place that sees rollout, scaling, failover and drain together, under one budget.
+
+Order of the stages, each a legal prefix should the process end after it:
+finalizer -> try the new revision, own objects -> record the revision -> leave, enter and end -> create -> tidy.
+Creates come after the leaving, so that surge is never exceeded by a leave that failed.
+"""
+
+from dataclasses import dataclass, field
+
+from drover_controllers.service import build, drain, naming, ownership
+from drover_controllers.service.failover import cattle
+from drover_controllers.service.failover.detect import population, roster
+from drover_controllers.service.rollout.course import course, overdue, remembered, updated
+from drover_controllers.service.rollout.rolling import frozen, rolling
+from drover_controllers.service.scaling.demand import demand
+from drover_controllers.service.values import Course, Demand, Facts, Instance, Memory, Population, Revision, Roster, ServicePlan, Targets, Wait
+from drover_operator.api.meta import seconds_of
+from drover_operator.api.resource import CONTROLLER_REVISIONS, PODS
+from drover_operator.core.clock import parse_duration
+from drover_operator.core.plan import Action, Create, Deferred, Delete, Stage
+from drover_operator.core.reasons import Reason
+
+DEADLINE_GRACE = 0.05  # seconds; wake just after a deadline, not just before it
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Judged:
+    facts: Facts
+    roster: Roster
+    population: dict[str, Population]
+    demand: Demand
+    memory: Memory
+    course: Course
+    targets: Targets
+
+
+@dataclass
+class _Draft:
+    """The plan in the making."""
+
+    judged: _Judged
+    early: list[Action] = field(default_factory=list[Action])
+    records: list[Action] = field(default_factory=list[Action])
+    moves: list[Action] = field(default_factory=list[Action])
+    creates: list[Action] = field(default_factory=list[Action])
+    tidy: list[Action] = field(default_factory=list[Action])
+    waits: list[Wait] = field(default_factory=list[Wait])
+
+    def plan(self, *first: Action, write_ahead: bool = False) -> ServicePlan:
+        judged = self.judged
+        rows: tuple[list[Action], ...] = ([*first], self.early, self.records, self.moves, self.creates, self.tidy)
+        stages: tuple[Stage, ...] = tuple(tuple(row) for row in rows if row)
+        seconds = [wait.seconds for wait in self.waits if wait.seconds is not None]
+        return ServicePlan(
+            stages=() if write_ahead else stages,
+            deferred=tuple(Deferred(step=wait.step, reason=wait.reason) for wait in self.waits if wait.step),
+            wake_after=max(0.0, min(seconds)) + DEADLINE_GRACE if seconds else None,
+            write_ahead=write_ahead,
+            memory=judged.memory,
+            roster=judged.roster,
+            demand=judged.demand,
+            course=judged.course,
+            targets=judged.targets,
+        )
+
+
+def decide(facts: Facts) -> ServicePlan:
+    """What to do now for one service."""
+    judged = judge(facts)
+    draft = _Draft(judged)
+    if facts.service.metadata.deletion_timestamp is not None:
+        return _destroy(draft)
+    if _begins(facts.service.status.rollout, judged.memory):
+        return draft.plan(write_ahead=True)
+    left = overdue(facts, judged.memory, judged.course)
+    if left is not None and left <= 0 and judged.course.kind == "Update" and facts.service.spec.pin is None:
+        return draft.plan(ownership.block(facts, facts.wanted))
+    if left is not None and left > 0:
+        draft.waits.append(Wait(step="", reason=Reason.PROGRESS_DEADLINE_EXCEEDED, seconds=left))
+    _own(draft)
+    _fill(draft)
+    missing = naming.FINALIZER not in facts.service.metadata.finalizers
+    return draft.plan(*([ownership.finalizer(facts.service, wanted=True)] if missing else []))
+
+
+def judge(facts: Facts) -> _Judged:
+    """All the values of the pass."""
+    instances, wanted = roster(facts), demand(facts.service.spec)
+    counts = population(instances)
+    memory, lost = remembered(facts, counts, wanted.replicas)
+    way = course(facts, memory, memory_lost=lost)
+    live, leaving = sum(each.live for each in counts.values()), any(i.state == "Draining" and not i.terminating for i in instances)
+    memory = updated(memory, way, facts, wanted, counts, settled_now=live == wanted.replicas and not leaving)
+    if facts.service.spec.paused:
+        targets = frozen(wanted, way.target, way.stable, counts)
+    else:
+        targets = rolling(wanted, memory.progressed, way.target, way.stable, counts)
+    return _Judged(facts=facts, roster=instances, population=counts, demand=wanted, memory=memory, course=way, targets=targets)
+
+
+def _begins(stored: Memory, memory: Memory) -> bool:
+    """Whether the Memory changed in what must be stored before anything is done.
+
+    How far it got may ride along with any status: the instances show it again.
+    """
+    return (stored.target, stored.stable, stored.started_at, stored.paused) != (memory.target, memory.stable, memory.started_at, memory.paused)
+
+
+def _own(draft: _Draft) -> None:
+    """Own objects and the revision, before instances are made of it."""
+    facts, judged = draft.judged.facts, draft.judged
+    actions, waits = ownership.owned(facts)
+    draft.early += [*actions, *ownership.restored(facts, judged.roster)]
+    draft.waits += waits
+    if facts.wanted.uid or facts.collision or facts.service.spec.pin is not None or not _wants_creation(judged):
+        return
+    attempt, wait = ownership.try_out(facts)
+    draft.early += [attempt] if attempt else []
+    draft.waits += [wait] if wait else []
+    if judged.course.target == facts.wanted.name:
+        draft.records.append(ownership.record(facts, facts.wanted, judged.course.stable))
+
+
+def _wants_creation(judged: _Judged) -> bool:
+    paused = judged.facts.service.spec.paused
+    return judged.demand.replicas > 0 and not paused
+
+
+def _fill(draft: _Draft) -> None:
+    """Bring every revision to its wanted number: leave, enter, end, create."""
+    judged = draft.judged
+    victims, kept, gaps = _differences(judged)
+    accepted = _within_budget(draft, victims)
+    _enter(draft, [i for i in judged.roster if i.live and i not in victims] + kept)
+    _leave(draft, accepted)
+    _end(draft, [i for i in judged.roster if i.state == "Draining" and not i.terminating and i not in kept])
+    draft.moves += cattle.buried(judged.roster)
+    live = sum(each.live for each in judged.population.values()) - len(accepted) + len(kept)
+    _create(draft, gaps, judged.demand.most - live)
+    _forget(draft)
+
+
+def _differences(judged: _Judged) -> tuple[list[Instance], list[Instance], dict[str, int]]:
+    """Instances too many, leaving ones that may stay after all, and missing ones by revision."""
+    victims: list[Instance] = []
+    kept: list[Instance] = []
+    gaps: dict[str, int] = {}
+    for name in {**dict.fromkeys(judged.population), **dict.fromkeys(judged.targets)}:
+        mine = [each for each in judged.roster if each.revision == name]
+        live = [each for each in mine if each.live]
+        surplus = len(live) - judged.targets.get(name, 0)
+        if surplus > 0:
+            victims += sorted(live, key=_expendable)[:surplus]
+        elif surplus < 0:
+            back = [each for each in mine if each.state == "Draining" and not each.terminating][:-surplus]
+            kept += back
+            gaps[name] = -surplus - len(back)
+    return victims, kept, gaps
+
+
+def _expendable(instance: Instance) -> tuple[int, int, str]:
+    """Order of leaving: those that do not serve first, then the highest slot."""
+    return (("Starting", "Suspect", "Ready", "InService").index(instance.state), -instance.slot, instance.name)
+
+
+def _within_budget(draft: _Draft, victims: list[Instance]) -> list[Instance]:
+    """Those victims whose leaving keeps enough instances available."""
+    available = sum(each.available for each in draft.judged.population.values())
+    accepted: list[Instance] = []
+    for each in victims:
+        if each.available and available - 1 < draft.judged.demand.fewest:
+            draft.waits.append(Wait(step=f"retire {each.name}", reason=Reason.BUDGET))
+            continue
+        available -= each.available
+        accepted.append(each)
+    return accepted
+
+
+def _enter(draft: _Draft, instances: list[Instance]) -> None:
+    now, min_ready = draft.judged.facts.now, parse_duration(draft.judged.facts.service.spec.rollout.rolling.min_ready)
+    for each in instances:
+        status = each.pod.status
+        if status.is_true("ContainersReady") and not status.is_true(naming.GATE):
+            draft.moves.append(drain.enter(each, now))
+        elif each.state == "InService" and not each.available:
+            draft.waits.append(Wait(step="", reason=Reason.WAITING_FOR_HEALTH, seconds=each.since + min_ready - now))
+
+
+def _leave(draft: _Draft, accepted: list[Instance]) -> None:
+    judged = draft.judged
+    for each in accepted:
+        reason = Reason.SCALE_IN if each.revision == judged.course.target else Reason.SUPERSEDED
+        if drain.serves(each) or each.pod.status.is_true(naming.GATE):
+            draft.moves.append(drain.leave(each, judged.facts.now, reason))
+        else:
+            draft.moves.append(drain.end(each, reason))
+
+
+def _end(draft: _Draft, leaving: list[Instance]) -> None:
+    facts = draft.judged.facts
+    for each in leaving:
+        wait = drain.drained(each, facts.service.spec.restart, facts.now)
+        if wait is not None:
+            draft.waits.append(wait)
+        else:
+            draft.moves.append(drain.end(each, Reason.SUPERSEDED if each.revision != draft.judged.course.target else Reason.SCALE_IN))
+
+
+def _create(draft: _Draft, gaps: dict[str, int], room: int) -> None:
+    """Fill gaps within the surge budget, the stable revision first: what served comes before what is tried."""
+    judged = draft.judged
+    makeable = [name for name in (judged.course.stable, judged.course.target) if name]
+    for name in dict.fromkeys(makeable):
+        revision = judged.facts.revisions.get(name) or (judged.facts.wanted if judged.facts.wanted.name == name else None)
+        for slot in _free_slots(judged.roster, name, gaps.get(name, 0)):
+            if room <= 0 or revision is None:
+                draft.waits.append(Wait(step=f"create {name}-{slot}", reason=Reason.BUDGET))
+                continue
+            room -= 1
+            _create_one(draft, revision, slot)
+
+
+def _free_slots(instances: Roster, revision: str, count: int) -> list[int]:
+    taken = {each.slot for each in instances if each.live and each.revision == revision}
+    free: list[int] = []
+    slot = 0
+    while len(free) < count:
+        if slot not in taken:
+            free.append(slot)
+        slot += 1
+    return free
+
+
+def _create_one(draft: _Draft, revision: Revision, slot: int) -> None:
+    facts, instances = draft.judged.facts, draft.judged.roster
+    former = cattle.predecessor(instances, revision.name, slot)
+    create = _pod(facts, revision, slot, former.pod.metadata.uid if former else "")
+    if (left := cattle.pause(instances, revision.name, slot, facts.now)) > 0:
+        draft.waits.append(Wait(step=create.step, reason=Reason.BACKOFF, seconds=left))
+        return
+    if repair := ownership.relabel(facts, create):
+        draft.early.append(repair)
+        return
+    verdict = facts.verdicts.get(create.id)
+    if verdict is not None and verdict.found is not None and (left := verdict.at + ownership.CONFLICT_PAUSE - facts.now) > 0:
+        draft.waits.append(Wait(step=create.step, reason=Reason.NAME_CONFLICT, seconds=left))
+        return
+    draft.creates.append(create)
+
+
+def _pod(facts: Facts, revision: Revision, slot: int, predecessor_uid: str) -> Create:
+    meta = facts.service.metadata
+    name = naming.pod_name(revision.name, slot, predecessor_uid)
+    return Create(
+        resource=PODS,
+        namespace=meta.namespace,
+        name=name,
+        body=build.pod(facts.service, revision, slot, predecessor_uid),
+        owner_uid=meta.uid,
+        labels=tuple(naming.identity_labels(meta.name, revision.name, slot).items()),
+        step=f"create {name}",
+        reason=Reason.MISSING,
+    )
+
+
+def _forget(draft: _Draft) -> None:
+    """Drop revisions beyond the history limit."""
+    judged, facts = draft.judged, draft.judged.facts
+    pin = facts.service.spec.pin
+    keep = {judged.course.target, judged.course.stable, facts.wanted.name, *(each.revision for each in judged.roster), *({pin.revision} if pin else ())}
+    draft.tidy += [
+        Delete(
+            resource=CONTROLLER_REVISIONS,
+            namespace=facts.service.metadata.namespace,
+            name=old.name,
+            uid=old.uid,
+            version=old.resource_version,
+            step=f"forget revision {old.name}",
+            reason=Reason.HISTORY_LIMIT,
+        )
+        for old in ownership.outdated(facts, keep)
+    ]
+
+
+def _destroy(draft: _Draft) -> ServicePlan:
+    """Everything out of service, drained, ended; the finalizer goes last, when no instance is left."""
+    facts, instances = draft.judged.facts, draft.judged.roster
+    _leave(draft, [each for each in instances if each.live])
+    _end(draft, [each for each in instances if each.state == "Draining" and not each.terminating])
+    draft.moves += [drain.end(each, Reason.DESTROYING) for each in instances if each.state == "Lost"]
+    waiting = [each for each in instances if not _given_up(each, facts)]
+    if not waiting and naming.FINALIZER in facts.service.metadata.finalizers:
+        return draft.plan(ownership.finalizer(facts.service, wanted=False))
+    draft.waits += [Wait(step=f"end {each.name}", reason=Reason.DESTROYING, seconds=_patience(each, facts)) for each in waiting if each.terminating]
+    return draft.plan()
+
+
+def _given_up(instance: Instance, facts: Facts) -> bool:
+    return instance.terminating and _patience(instance, facts) <= 0
+
+
+def _patience(instance: Instance, facts: Facts) -> float:
+    """Seconds that a dying pod is waited for: its grace period, and a minute for the kubelet. A dead node must not hold us for ever."""
+    return seconds_of(instance.pod.metadata.deletion_timestamp) + 60.0 - facts.now

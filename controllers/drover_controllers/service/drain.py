@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How an instance enters and leaves service.
+
+Leaving: gate False and Ready False in one patch (the kubelet of a cut-off node cannot say the latter for us) -> gone from discovery
+-> settle, because proxies lag -> deleted. Which of these steps is next is read from the pod itself, never from a flag of ours.
+"""
+
+from math import ceil
+from typing import Any
+
+from drover_controllers.service.naming import GATE
+from drover_controllers.service.values import Instance, Wait
+from drover_operator.api.managedservice import Restart
+from drover_operator.api.meta import utc
+from drover_operator.api.resource import PODS
+from drover_operator.core.clock import parse_duration
+from drover_operator.core.plan import Delete, Patch
+from drover_operator.core.reasons import Reason
+
+
+def enter(instance: Instance, now: float) -> Patch:
+    """Put a healthy instance in service."""
+    return _gate(instance, [_condition(GATE, "True", "InService", int(now))], "put in service", Reason.HEALTHY_ENTERS)
+
+
+def leave(instance: Instance, now: float, reason: Reason) -> Patch:
+    """Take an instance out of service. The time is rounded up, so that a settle of 2 s never is 1.1 s."""
+    at = ceil(now)
+    return _gate(instance, [_condition(GATE, "False", "Draining", at), _condition("Ready", "False", "Draining", at)], "take out of service", reason)
+
+
+def end(instance: Instance, reason: Reason, *, step: str = "end") -> Delete:
+    """Delete the pod that was seen."""
+    meta = instance.pod.metadata
+    return Delete(
+        resource=PODS, namespace=meta.namespace, name=meta.name, uid=meta.uid, version=meta.resource_version, step=f"{step} {meta.name}", reason=reason
+    )
+
+
+def serves(instance: Instance) -> bool:
+    """Whether somebody may still send requests to it, so that it must be drained before it ends."""
+    return instance.listed or instance.state == "InService" or instance.pod.status.is_true("Ready")
+
+
+def drained(instance: Instance, restart: Restart, now: float) -> Wait | None:
+    """What the leaving instance still waits for; None when it may be ended."""
+    step = f"drain {instance.name}"
+    deadline = instance.since + parse_duration(restart.drain_timeout)
+    if now >= deadline:
+        return None
+    if instance.listed:
+        return Wait(step=step, reason=Reason.ENDPOINT_LISTED, seconds=deadline - now)
+    settled = instance.since + parse_duration(restart.settle)
+    if parse_duration(restart.settle) and now < settled:
+        return Wait(step=step, reason=Reason.SETTLING, seconds=min(settled, deadline) - now)
+    return None
+
+
+def _gate(instance: Instance, conditions: list[dict[str, Any]], step: str, reason: Reason) -> Patch:
+    meta = instance.pod.metadata
+    return Patch(
+        resource=PODS,
+        namespace=meta.namespace,
+        name=meta.name,
+        uid=meta.uid,
+        version=meta.resource_version,
+        subresource="status",
+        strategic=True,
+        body={"status": {"conditions": conditions}},
+        step=f"{step} {meta.name}",
+        reason=reason,
+    )
+
+
+def _condition(kind: str, status: str, reason: str, at: int) -> dict[str, Any]:
+    return {"type": kind, "status": status, "reason": reason, "lastTransitionTime": utc(at).strftime("%Y-%m-%dT%H:%M:%SZ")}

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Cattle: an instance that is gone or has failed is replaced in its slot, at the version that the slot should have.
+
+Failed pods keep their names, so a successor takes a name made of its predecessor's uid. They are also the memory of how often the
+slot failed: kept until the slot serves, at most five, and each one doubles the pause before the next.
+"""
+
+from drover_controllers.service.drain import end
+from drover_controllers.service.values import Instance, Roster
+from drover_operator.api.meta import seconds_of
+from drover_operator.core.plan import Delete
+from drover_operator.core.reasons import Reason
+
+FIRST_BACKOFF, LONGEST_BACKOFF = 10.0, 300.0  # seconds from the start of the last failed pod
+KEPT = 5  # failed pods kept per slot
+
+
+def predecessor(instances: Roster, revision: str, slot: int) -> Instance | None:
+    """The newest pod of the slot that is dead or dying, if it is still there."""
+    former = [i for i in instances if i.revision == revision and i.slot == slot and not i.live]
+    return max(former, key=lambda i: (seconds_of(i.pod.metadata.creation_timestamp), i.name), default=None)
+
+
+def pause(instances: Roster, revision: str, slot: int, now: float) -> float:
+    """Seconds until the slot may be filled: 10 s after the start of the last failed pod, doubled for each one kept.
+
+    A pod that ran for longer than that before it failed is replaced at once.
+    """
+    lost = [i for i in instances if i.revision == revision and i.slot == slot and i.state == "Lost"]
+    if not lost:
+        return 0.0
+    last = max(seconds_of(i.pod.metadata.creation_timestamp) for i in lost)
+    return last + min(FIRST_BACKOFF * 2.0 ** (len(lost) - 1), LONGEST_BACKOFF) - now
+
+
+def buried(instances: Roster) -> list[Delete]:
+    """Deletions of failed pods that are of no more use: their slot serves, is not filled any more, or has more than are kept."""
+    serving = {(i.revision, i.slot) for i in instances if i.state == "InService"}
+    wanted = {i.revision for i in instances if i.live}
+    lost = [i for i in instances if i.state == "Lost"]
+    newest = sorted(lost, key=lambda i: (seconds_of(i.pod.metadata.creation_timestamp), i.name), reverse=True)
+    rank: dict[tuple[str, int], int] = {}
+    ends: list[Delete] = []
+    for each in newest:
+        place = (each.revision, each.slot)
+        rank[place] = rank.get(place, 0) + 1
+        if place in serving or each.revision not in wanted or rank[place] > KEPT:
+            ends.append(end(each, Reason.LOST, step="remove failed"))
+    return ends

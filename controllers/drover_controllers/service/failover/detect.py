@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The state of every instance, judged from its pod and from discovery. Detection only: what is done about it is decided elsewhere."""
+
+from drover_controllers.service.naming import GATE, place_of
+from drover_controllers.service.values import Facts, Instance, Population, Roster
+from drover_operator.api.builtin import Pod
+from drover_operator.api.managedservice import InstanceState
+from drover_operator.api.meta import seconds_of
+from drover_operator.core.clock import parse_duration
+
+
+def roster(facts: Facts) -> Roster:
+    """All instances of the service, in the order of revision and slot. A pod whose name is not of our making is no instance."""
+    min_ready = parse_duration(facts.service.spec.rollout.rolling.min_ready)
+    found = [_instance(facts, pod, min_ready) for pod in facts.pods]
+    return tuple(sorted((each for each in found if each is not None), key=lambda i: (i.revision, i.slot, i.name)))
+
+
+def _instance(facts: Facts, pod: Pod, min_ready: float) -> Instance | None:
+    place = place_of(pod.metadata.name)
+    if place is None:
+        return None
+    listed = pod.metadata.uid in facts.listed
+    # Without ports there is no Service and nothing to be listed in: then ready is in service.
+    state = state_of(pod, listed=listed or not facts.service.spec.ports)
+    decisive = pod.status.condition(GATE if state == "Draining" else "Ready")
+    since = seconds_of(decisive.last_transition_time) if decisive is not None else 0.0
+    return Instance(
+        pod=pod,
+        revision=place[0],
+        slot=place[1],
+        state=state,
+        since=since,
+        available=state == "InService" and facts.now >= since + min_ready,
+        listed=listed,
+        terminating=pod.metadata.deletion_timestamp is not None,
+    )
+
+
+def state_of(pod: Pod, *, listed: bool) -> InstanceState:
+    """The state of one pod; `listed` says whether discovery sends traffic to it."""
+    status = pod.status
+    if pod.metadata.deletion_timestamp is not None:
+        return "Draining"
+    if status.phase in ("Failed", "Succeeded"):
+        return "Lost"
+    gate = status.condition(GATE)
+    if gate is not None and gate.status == "False":
+        return "Draining"
+    if gate is None or gate.status != "True":
+        return "Ready" if status.is_true("ContainersReady") else "Starting"
+    if not status.is_true("ContainersReady"):
+        return "Suspect"
+    return "InService" if listed and status.is_true("Ready") else "Ready"
+
+
+def population(instances: Roster) -> dict[str, Population]:
+    """Counts by revision of the instances that are not leaving."""
+    counts: dict[str, list[int]] = {}
+    for each in instances:
+        if not each.live:
+            continue
+        row = counts.setdefault(each.revision, [0, 0, 0])
+        row[0] += 1
+        row[1] += each.state == "InService"
+        row[2] += each.available
+    return {name: Population(live=row[0], in_service=row[1], available=row[2]) for name, row in counts.items()}

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Everything that a pass looks at, read once from the caches. Nothing here asks the API server."""
+
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from drover_controllers.service import naming
+from drover_controllers.service.build import CURRENT_BUILDER
+from drover_controllers.service.values import Facts, Revision
+from drover_operator.api.builtin import ControllerRevision, EndpointSlice
+from drover_operator.api.managedservice import HealthCheck, ManagedService, ManagedServiceSpec
+from drover_operator.api.resource import CONTROLLER_REVISIONS, DISRUPTION_BUDGETS, ENDPOINT_SLICES, PODS, SERVICES
+from drover_operator.runtime.registry import View
+
+
+class _Recorded(msgspec.Struct, rename="camel"):
+    template: msgspec.Raw
+    health_check: HealthCheck | None = None
+
+
+def gather(service: ManagedService, view: View) -> Facts:
+    """The facts about one service."""
+    key, uid = service.metadata.key, service.metadata.uid
+    revisions = {each.metadata.name: _recorded(each) for each in view.of(CONTROLLER_REVISIONS, key) if each.metadata.controller_uid() == uid}
+    wanted = wanted_revision(service.spec, service.metadata.name)
+    recorded = revisions.get(wanted.name)
+    return Facts(
+        service=service,
+        now=view.now,
+        wanted=recorded or wanted,
+        revisions=revisions,
+        pods=tuple(pod for pod in view.of(PODS, key) if _ours(pod, uid)),
+        listed=_listed(view.of(ENDPOINT_SLICES, key)),
+        front=next((each for each in view.of(SERVICES, key) if each.metadata.name == key[1]), None),
+        budget=next((each for each in view.of(DISRUPTION_BUDGETS, key) if each.metadata.name == key[1]), None),
+        verdicts=view.verdicts(key),
+        spec_digest=spec_digest(service.spec),
+        collision=recorded is not None and canonical(recorded.template) != canonical(wanted.template),
+    )
+
+
+def wanted_revision(spec: ManagedServiceSpec, service: str) -> Revision:
+    """The revision that the spec asks for: named by what the user declared of a pod, and by nothing of ours.
+
+    Neither the replica number nor the rollout settings are in it (going back never cuts the count), nor is the builder (an upgrade
+    of the operator rolls nothing).
+    """
+    template = bytes(spec.template)
+    check = msgspec.json.encode(spec.health_check) if spec.health_check is not None else b""
+    return Revision(
+        name=f"{service}-{_hash(template, check)}",
+        template=template,
+        health_check=spec.health_check,
+        version=spec.version or _version(template),
+        builder=CURRENT_BUILDER,
+    )
+
+
+def spec_digest(spec: ManagedServiceSpec) -> str:
+    """What a failed revision is blocked under: a change of any of these lets it be tried again; scaling and pausing do not."""
+    rollout = msgspec.json.encode((spec.rollout, spec.restart))
+    check = msgspec.json.encode(spec.health_check) if spec.health_check is not None else b""
+    return naming.digest(canonical(bytes(spec.template)) + check + rollout, 12)
+
+
+@lru_cache(maxsize=4096)
+def canonical(template: bytes) -> bytes:
+    """The template with sorted keys: the order in which somebody wrote it is no difference."""
+    return msgspec.json.encode(msgspec.json.decode(template), order="deterministic")
+
+
+@lru_cache(maxsize=4096)
+def _hash(template: bytes, check: bytes) -> str:
+    return naming.digest(canonical(template) + check, 8)
+
+
+@lru_cache(maxsize=4096)
+def _version(template: bytes) -> str:
+    """The label app.kubernetes.io/version, else the tag of the first image, else its digest cut short."""
+    outline = msgspec.json.decode(template, type=dict[str, Any])
+    label = (outline.get("metadata") or {}).get("labels", {}).get("app.kubernetes.io/version")
+    image: str = outline["spec"]["containers"][0]["image"]
+    path, _, digest = image.partition("@")
+    tag = path.rpartition("/")[2].partition(":")[2]
+    return str(label or tag or digest[:19] or "latest")
+
+
+def _recorded(item: ControllerRevision) -> Revision:
+    data = msgspec.json.decode(item.data, type=_Recorded)
+    notes = item.metadata.annotations
+    return Revision(
+        name=item.metadata.name,
+        template=bytes(data.template),
+        health_check=data.health_check,
+        version=notes.get(naming.VERSION, ""),
+        builder=int(notes.get(naming.BUILDER, "1")),
+        number=item.revision,
+        uid=item.metadata.uid,
+        resource_version=item.metadata.resource_version,
+        stable_before=notes.get(naming.STABLE_BEFORE, ""),
+        blocked=notes.get(naming.BLOCKED, ""),
+    )
+
+
+def _ours(pod: Any, uid: str) -> bool:
+    """Controlled by this very service; or made for it and stripped of its owner, which is then restored."""
+    controller = pod.metadata.controller_uid()
+    return controller == uid or (not controller and pod.metadata.annotations.get(naming.SERVICE_UID) == uid)
+
+
+def _listed(slices: tuple[EndpointSlice, ...]) -> frozenset[str]:
+    """Pods that discovery names as ready; an endpoint without the condition counts as ready, as the API says."""
+    return frozenset(
+        endpoint.target_ref.uid
+        for each in slices
+        for endpoint in each.endpoints or ()
+        if endpoint.target_ref is not None and endpoint.conditions.ready is not False
+    )

@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a service owns beside its instances: finalizer, Service, disruption budget, recorded revisions; and our marks on pods.
+
+Only our fields are compared and restored. An object of a name we need that is not ours is left alone, until `spec.adopt` says
+otherwise and nobody else controls it.
+"""
+
+from typing import Any
+
+from drover_controllers.service import build, naming
+from drover_controllers.service.values import Facts, Instance, Revision, Roster, Wait
+from drover_operator.api.builtin import PodDisruptionBudget, Service
+from drover_operator.api.managedservice import ManagedService
+from drover_operator.api.meta import Object
+from drover_operator.api.resource import CONTROLLER_REVISIONS, DISRUPTION_BUDGETS, MANAGED_SERVICES, PODS, SERVICES, Resource
+from drover_operator.core.plan import Action, Create, Patch, TryOut, Verdict
+from drover_operator.core.reasons import Reason
+
+CONFLICT_PAUSE = 30.0  # seconds between two looks at a name that is taken
+REJECTION_PAUSE = 300.0  # seconds between two tries of a template that was refused: a policy may have changed
+Body = dict[str, Any]
+
+
+def finalizer(service: ManagedService, *, wanted: bool) -> Patch:
+    """Add our finalizer before the first outside effect, or remove it as the last act."""
+    others = [each for each in service.metadata.finalizers if each != naming.FINALIZER]
+    return _patch(
+        MANAGED_SERVICES,
+        service,
+        {"metadata": {"finalizers": [*others, naming.FINALIZER] if wanted else others}},
+        "add finalizer" if wanted else "remove finalizer",
+        Reason.PROVISIONING if wanted else Reason.DESTROYING,
+    )
+
+
+def owned(facts: Facts) -> tuple[list[Action], list[Wait]]:
+    """Actions on the Service and the disruption budget, and what is held up by objects in the way."""
+    service, actions, waits = facts.service, list[Action](), list[Wait]()
+    wanted: list[tuple[Resource[Object], Object | None, Body, Body]] = [
+        (DISRUPTION_BUDGETS, facts.budget, build.disruption_budget(service), _budget_drift(service, facts.budget))
+    ]
+    if service.spec.ports:
+        wanted.append((SERVICES, facts.front, build.front(service), _front_drift(service, facts.front)))
+    for resource, held, body, drift in wanted:
+        if held is None:
+            _take(facts, resource, body, actions, waits)
+        elif drift:
+            actions.append(_patch(resource, held, drift, f"restore {resource.kind} {held.metadata.name}", Reason.DRIFT))
+    return actions, waits
+
+
+def _take(facts: Facts, resource: Resource[Object], body: Body, actions: list[Action], waits: list[Wait]) -> None:
+    meta = facts.service.metadata
+    create = Create(
+        resource=resource,
+        namespace=meta.namespace,
+        name=meta.name,
+        body=body,
+        owner_uid=meta.uid,
+        labels=((naming.SERVICE_LABEL, meta.name),),
+        step=f"create {resource.kind} {meta.name}",
+        reason=Reason.MISSING,
+    )
+    verdict = facts.verdicts.get(create.id)
+    if verdict is None or verdict.found is None:
+        actions.append(create)
+    elif verdict.found.owner_uid == meta.uid or (facts.service.spec.adopt and not verdict.found.owner_uid):
+        actions.append(_adopt(resource, meta.namespace, meta.name, verdict, body))
+    elif (left := verdict.at + CONFLICT_PAUSE - facts.now) > 0:
+        waits.append(Wait(step=create.step, reason=Reason.NAME_CONFLICT, seconds=left))
+    else:
+        actions.append(create)
+
+
+def _adopt(resource: Resource[Object], namespace: str, name: str, verdict: Verdict, body: Body) -> Patch:
+    found = verdict.found
+    return Patch(
+        resource=resource,
+        namespace=namespace,
+        name=name,
+        uid=found.uid if found else "",
+        version=found.version if found else "",
+        body={"metadata": {"labels": body["metadata"]["labels"], "ownerReferences": body["metadata"]["ownerReferences"]}, "spec": body["spec"]},
+        step=f"adopt {resource.kind} {name}",
+        reason=Reason.DRIFT,
+    )
+
+
+def _front_drift(service: ManagedService, held: Service | None) -> Body:
+    if held is None:
+        return {}
+    wanted = build.ports(service)
+    have = [{"name": p.name, "port": p.port, "targetPort": p.target_port, "protocol": p.protocol} for p in held.spec.ports]
+    spec: Body = {} if wanted == have else {"ports": wanted}
+    selector = naming.selector(service.metadata.name)
+    if held.spec.selector != selector:
+        spec["selector"] = {**dict.fromkeys(held.spec.selector), **selector}
+    return {**({"spec": spec} if spec else {}), **_meta_drift(service, held)}
+
+
+def _budget_drift(service: ManagedService, held: PodDisruptionBudget | None) -> Body:
+    if held is None:
+        return {}
+    wanted = build.disruption(service)
+    have = {"maxUnavailable": held.spec.max_unavailable, "unhealthyPodEvictionPolicy": held.spec.unhealthy_pod_eviction_policy}
+    return {**({} if wanted == have else {"spec": wanted}), **_meta_drift(service, held)}
+
+
+def _meta_drift(service: ManagedService, held: Object) -> Body:
+    ours = {naming.SERVICE_LABEL: service.metadata.name, naming.MANAGED_BY_LABEL: naming.MANAGED_BY}
+    drift: Body = {}
+    if not ours.items() <= held.metadata.labels.items():
+        drift["labels"] = ours
+    if held.metadata.controller_uid() != service.metadata.uid:
+        drift["ownerReferences"] = [build.owner(service)]
+    return {"metadata": drift} if drift else {}
+
+
+def try_out(facts: Facts) -> tuple[TryOut | None, Wait | None]:
+    """Ask the server whether it takes pods of a revision that was never recorded, before anything is touched."""
+    revision, meta = facts.wanted, facts.service.metadata
+    action = TryOut(
+        resource=PODS,
+        namespace=meta.namespace,
+        name=revision.name,
+        body=build.pod(facts.service, revision, 0, "dry-run"),
+        step=f"try revision {revision.name}",
+        reason=Reason.ROLLING_OUT,
+    )
+    verdict = facts.verdicts.get(action.id)
+    if verdict is None or (verdict.refused and verdict.retryable):
+        return action, None
+    left = verdict.at + REJECTION_PAUSE - facts.now
+    if verdict.refused and left > 0:
+        return None, Wait(step=action.step, reason=Reason.INVALID_TEMPLATE, seconds=left)
+    return (action if verdict.refused else None), None
+
+
+def record(facts: Facts, revision: Revision, stable: str) -> Create:
+    """Record a revision with the next number."""
+    meta = facts.service.metadata
+    number = max((each.number for each in facts.revisions.values()), default=0) + 1
+    return Create(
+        resource=CONTROLLER_REVISIONS,
+        namespace=meta.namespace,
+        name=revision.name,
+        body=build.controller_revision(facts.service, revision, number, stable),
+        owner_uid=meta.uid,
+        step=f"record revision {revision.name}",
+        reason=Reason.ROLLING_OUT,
+    )
+
+
+def block(facts: Facts, revision: Revision) -> Patch:
+    """Note on the revision that it failed under the spec as it is: it is not tried again until the spec changes."""
+    return Patch(
+        resource=CONTROLLER_REVISIONS,
+        namespace=facts.service.metadata.namespace,
+        name=revision.name,
+        uid=revision.uid,
+        version=revision.resource_version,
+        body={"metadata": {"annotations": {naming.BLOCKED: facts.spec_digest}}},
+        step=f"block revision {revision.name}",
+        reason=Reason.PROGRESS_DEADLINE_EXCEEDED,
+    )
+
+
+def outdated(facts: Facts, keep: set[str]) -> list[Revision]:
+    """Recorded revisions beyond the history limit, oldest first; those in use are always kept."""
+    old = sorted((r for r in facts.revisions.values() if r.name not in keep), key=lambda r: r.number)
+    surplus = len(old) - facts.service.spec.revision_history_limit
+    return old[: max(0, surplus)]
+
+
+def restored(facts: Facts, instances: Roster) -> list[Action]:
+    """Our labels and our owner reference on pods, where somebody changed them."""
+    actions: list[Action] = []
+    for each in instances:
+        drift = _pod_drift(facts.service, each)
+        if drift and not each.terminating:
+            actions.append(_patch(PODS, each.pod, {"metadata": drift}, f"restore labels of {each.name}", Reason.DRIFT))
+    return actions
+
+
+def _pod_drift(service: ManagedService, instance: Instance) -> Body:
+    ours = naming.identity_labels(service.metadata.name, instance.revision, instance.slot)
+    drift: Body = {}
+    if not ours.items() <= instance.pod.metadata.labels.items():
+        drift["labels"] = ours
+    if instance.pod.metadata.controller_uid() != service.metadata.uid:
+        drift["ownerReferences"] = [build.owner(service)]
+    return drift
+
+
+def relabel(facts: Facts, create: Create) -> Patch | None:
+    """The pod that we wanted to make is there and is ours, only its labels were changed: restore them."""
+    verdict = facts.verdicts.get(create.id)
+    if verdict is None or verdict.reason != "LabelsChanged" or verdict.found is None:
+        return None
+    return Patch(
+        resource=create.resource,
+        namespace=create.namespace,
+        name=create.name,
+        uid=verdict.found.uid,
+        version=verdict.found.version,
+        body={"metadata": {"labels": dict(create.labels)}},
+        step=f"restore labels of {create.name}",
+        reason=Reason.DRIFT,
+    )
+
+
+def _patch(resource: Resource[Object], held: Object, body: Body, step: str, reason: Reason) -> Patch:
+    meta = held.metadata
+    return Patch(resource=resource, namespace=meta.namespace, name=meta.name, uid=meta.uid, version=meta.resource_version, body=body, step=step, reason=reason)

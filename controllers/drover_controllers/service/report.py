@@ -1,0 +1,280 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is told about a service: status, conditions, history and Events, from the same values that the plan was made of.
+
+All of it is derived; nothing but the Memory is ever read back. The phase comes last and is for people.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from drover_controllers.service import naming
+from drover_controllers.service.build import identity_of
+from drover_controllers.service.failover.detect import population
+from drover_controllers.service.lifecycle import failed, path, phase
+from drover_controllers.service.rollout.course import complete
+from drover_controllers.service.values import Facts, Instance, ServicePlan
+from drover_operator.api.managedservice import (
+    Counts,
+    InstanceStatus,
+    ManagedServiceStatus,
+    Phase,
+    PlanStep,
+    Transition,
+    VersionStatus,
+    Weight,
+)
+from drover_operator.api.meta import Condition, utc
+from drover_operator.core.conditions import renewed
+from drover_operator.core.reasons import MEANING, Reason
+from drover_operator.runtime.registry import Notice, Report
+
+INSTANCES, STEPS, TRANSITIONS, VERSIONS = 100, 20, 20, 20
+WORST_FIRST = ("Lost", "Suspect", "Parked", "Starting", "Ready", "Draining", "InService")
+NEWS: dict[Phase, str] = {
+    "Provision": "creating the first instances",
+    "Ready": "instances have started",
+    "Run": "serving",
+    "Update": "rolling out",
+    "Rollback": "going back",
+    "Scale": "scaling",
+    "Destroy": "draining and ending all instances",
+    "Failed": "cannot go on without a person",
+}
+
+
+def report(facts: Facts, plan: ServicePlan) -> Report:
+    """The whole status, and Events for what changed."""
+    old = facts.service.status
+    now = utc(facts.now)
+    target_phase = phase(facts, plan)
+    way = path(old.phase, target_phase)
+    reached = way[-1] if way else (old.phase or target_phase)
+    transitions = tuple(_transition(facts, plan, before, after) for before, after in zip((old.phase, *way), way, strict=False))
+    conditions = renewed(old.conditions, _conditions(facts, plan, reached), facts.now, facts.service.metadata.generation)
+    serving = facts.revisions.get(plan.memory.stable or plan.course.target)
+    live = [each for each in plan.roster if each.live]
+    up_to_date = sum(1 for each in live if each.revision == plan.course.target)
+    in_service = sum(1 for each in live if each.state == "InService")
+    status = ManagedServiceStatus(
+        phase=reached,
+        phase_since=now if way else old.phase_since or now,
+        scale_direction=_direction(plan) if reached == "Scale" else None,
+        observed_generation=facts.service.metadata.generation,
+        current_revision=plan.memory.stable,
+        target_revision=plan.course.target,
+        version=serving.version if serving else facts.wanted.version,
+        replicas=len(live),
+        selector=f"{naming.SERVICE_LABEL}={facts.service.metadata.name}",
+        ready=f"{in_service}/{plan.demand.replicas}",
+        up_to_date=f"{up_to_date}/{plan.demand.replicas}",
+        summary=_summary(conditions),
+        counts=_counts(plan),
+        versions=_versions(facts, plan),
+        instances=_instances(facts, plan),
+        instances_omitted=max(0, len(plan.roster) - INSTANCES),
+        rollout=msgspec.structs.replace(plan.memory, weight=_weight(plan, in_service)),
+        plan=_steps(plan),
+        history=(*old.history, *transitions)[-TRANSITIONS:],
+        conditions=conditions,
+    )
+    lost = (Notice(reason=Reason.MEMORY_LOST, action="Remember", note=MEANING[Reason.MEMORY_LOST].what, type="Warning"),) if plan.course.memory_lost else ()
+    return Report(before=old, status=status, urgent=bool(way), notices=(*(_notice(plan, each) for each in transitions), *lost, *_troubles(old, conditions)))
+
+
+def _transition(facts: Facts, plan: ServicePlan, before: Phase | None, after: Phase) -> Transition:
+    by_fault = after == "Failed" or (after == "Rollback" and plan.course.problem is Reason.ROLLED_BACK)
+    triggers: dict[Phase, str] = {
+        "Provision": "specChange",
+        "Ready": "started",
+        "Run": "converged",
+        "Update": "specChange",
+        "Rollback": "progressDeadline" if by_fault else "pin",
+        "Scale": "replicas",
+        "Destroy": "deletion",
+        "Failed": "unrecoverable",
+    }
+    return Transition(
+        time=utc(facts.now),
+        source=before,
+        to=after,
+        cause="unexpected" if by_fault else "expected",
+        trigger=triggers[after],
+        revision=plan.course.target,
+    )
+
+
+def _notice(plan: ServicePlan, change: Transition) -> Notice:
+    bad = change.cause == "unexpected"
+    note = f"{change.source or 'new'} -> {change.to}: {NEWS[change.to]} ({change.trigger}, revision {change.revision})"
+    detail = f": {plan.course.message}" if bad and plan.course.message else ""
+    return Notice(reason=change.to, action="ChangePhase", note=note + detail, type="Warning" if bad else "Normal")
+
+
+def _troubles(old: ManagedServiceStatus, new: tuple[Condition, ...]) -> tuple[Notice, ...]:
+    """An Event when the service becomes stalled or degraded, with the words of the condition."""
+    before = {each.type: each for each in old.conditions}
+    return tuple(
+        Notice(reason=each.reason, action="Observe", note=each.message or each.reason, type="Warning")
+        for each in new
+        if each.type in ("Stalled", "Degraded")
+        and each.status == "True"
+        and (each.type not in before or before[each.type].reason != each.reason or before[each.type].status != "True")
+    )
+
+
+def _conditions(facts: Facts, plan: ServicePlan, reached: Phase) -> list[Condition]:
+    stalled, trouble = _stalled(facts, plan)
+    reconciling, going = _reconciling(facts, plan, reached)
+    counts = population(plan.roster)
+    in_service = sum(each.in_service for each in counts.values())
+    enough = in_service >= plan.demand.fewest
+    degraded = reached in ("Run", "Scale") and in_service < min(plan.demand.replicas, plan.memory.settled_replicas)
+    healthy = Reason.HEALTHY if plan.demand.replicas else Reason.SCALED_TO_ZERO
+    ready = stalled is None and reconciling is None and not degraded
+    told = [
+        _condition("Ready", ready, healthy if ready else stalled or (Reason.INSTANCES_MISSING if degraded else reconciling) or Reason.REPAIRING, trouble),
+        _condition("Reconciling", reconciling is not None and stalled is None, reconciling or Reason.SETTLED, going),
+        _condition("Stalled", stalled is not None, stalled or Reason.SETTLED, trouble),
+        _condition(
+            "Available", enough, Reason.MINIMUM_IN_SERVICE if enough else Reason.BELOW_MINIMUM, f"{in_service} of at least {plan.demand.fewest} in service"
+        ),
+        _progressing(facts, plan, stalled),
+        _condition(
+            "Degraded",
+            degraded,
+            Reason.INSTANCES_MISSING if degraded else Reason.SETTLED,
+            f"{in_service} of {plan.demand.replicas} in service" if degraded else "",
+        ),
+        _condition("NeedsHuman", reached == "Failed", (stalled or Reason.PROGRESS_DEADLINE_EXCEEDED) if reached == "Failed" else Reason.NOT_NEEDED, trouble),
+    ]
+    check = facts.service.spec.health_check
+    if check is not None and check.http is not None:
+        told.append(_condition("ExactHealthCheck", False, Reason.KUBELET_PROBE, MEANING[Reason.KUBELET_PROBE].what))
+    return told
+
+
+def _condition(kind: str, status: object, reason: str, message: str = "") -> Condition:
+    """True by the truth of `status`."""
+    return Condition(type=kind, status="True" if status else "False", reason=reason, message=message)
+
+
+def _progressing(facts: Facts, plan: ServicePlan, stalled: Reason | None) -> Condition:
+    if facts.service.spec.paused:
+        return Condition(type="Progressing", status="Unknown", reason=Reason.PAUSED)
+    if stalled is not None:
+        return _condition("Progressing", False, stalled)
+    done = complete(plan.course, plan.demand, population(plan.roster))
+    return _condition("Progressing", True, Reason.SETTLED if done else Reason.ROLLING_OUT)
+
+
+def _stalled(facts: Facts, plan: ServicePlan) -> tuple[Reason | None, str]:
+    """What keeps the wanted state from being reached until something is changed, in the words that name it."""
+    if plan.course.problem is not None:
+        return plan.course.problem, plan.course.message
+    for verdict in facts.verdicts.values():
+        if verdict.reason in (Reason.NAME_CONFLICT, Reason.NAMESPACE_TERMINATING):
+            return Reason(verdict.reason), verdict.message
+    if failed(facts, plan):
+        deadline = facts.service.spec.rollout.progress_deadline
+        return Reason.PROGRESS_DEADLINE_EXCEEDED, f"revision '{plan.course.target}' made no progress in {deadline}, and there is none to go back to"
+    return None, ""
+
+
+def _reconciling(facts: Facts, plan: ServicePlan, reached: Phase) -> tuple[Reason | None, str]:
+    """What is under way, and in whose words it is held up."""
+    refused = next((v.message for v in facts.verdicts.values() if v.refused), "")
+    doing: dict[Phase, Reason] = {
+        "Provision": Reason.PROVISIONING,
+        "Ready": Reason.WAITING_FOR_HEALTH,
+        "Update": Reason.ROLLING_OUT,
+        "Rollback": Reason.ROLLING_BACK,
+        "Scale": Reason.SCALING_OUT if _direction(plan) == "Out" else Reason.SCALING_IN,
+        "Destroy": Reason.DESTROYING,
+    }
+    if facts.service.spec.paused and reached in ("Update", "Provision"):
+        return Reason.PAUSED, MEANING[Reason.PAUSED].what
+    if refused:
+        return Reason.REFUSED, refused
+    if reached in doing:
+        return doing[reached], MEANING[doing[reached]].what
+    whole = complete(plan.course, plan.demand, population(plan.roster))
+    return (None, "") if whole or reached == "Failed" else (Reason.REPAIRING, MEANING[Reason.REPAIRING].what)
+
+
+def _summary(conditions: tuple[Condition, ...]) -> str:
+    """The most telling reason: what stalls, then what is missing, then what is being done, else health."""
+    by = {each.type: each for each in conditions}
+    for kind in ("Stalled", "Degraded", "Reconciling"):
+        if by[kind].status == "True":
+            return by[kind].reason
+    return by["Ready"].reason
+
+
+def _direction(plan: ServicePlan) -> Literal["Out", "In"]:
+    return "Out" if plan.demand.replicas > plan.memory.settled_replicas else "In"
+
+
+def _counts(plan: ServicePlan) -> Counts:
+    tally = dict.fromkeys(WORST_FIRST, 0)
+    for each in plan.roster:
+        tally[each.state] += 1
+    return Counts(
+        starting=tally["Starting"],
+        ready=tally["Ready"],
+        in_service=tally["InService"],
+        suspect=tally["Suspect"],
+        draining=tally["Draining"],
+        lost=tally["Lost"],
+        parked=tally["Parked"],
+    )
+
+
+def _versions(facts: Facts, plan: ServicePlan) -> tuple[VersionStatus, ...]:
+    counts = population(plan.roster)
+    total = sum(each.in_service for each in counts.values()) or 1
+    rows = [
+        VersionStatus(
+            revision=name,
+            version=facts.revisions[name].version if name in facts.revisions else "",
+            instances=each.live,
+            weight=100 * each.in_service // total,
+        )
+        for name, each in counts.items()
+    ]
+    return tuple(rows[:VERSIONS])
+
+
+def _instances(facts: Facts, plan: ServicePlan) -> tuple[InstanceStatus, ...]:
+    worst = sorted(plan.roster, key=lambda each: (WORST_FIRST.index(each.state), each.name))
+    return tuple(_instance(facts, each) for each in worst[:INSTANCES])
+
+
+def _instance(facts: Facts, each: Instance) -> InstanceStatus:
+    pod = each.pod
+    revision = facts.revisions.get(each.revision)
+    waiting = next((c.state.waiting.reason for c in pod.status.container_statuses if c.state.waiting is not None), "")
+    return InstanceStatus(
+        name=each.name,
+        state=each.state,
+        identity=identity_of(pod),
+        node=pod.spec.node_name,
+        version=revision.version if revision else "",
+        revision=each.revision,
+        restarts=sum(c.restart_count for c in pod.status.container_statuses),
+        reason=pod.status.reason or waiting,
+    )
+
+
+def _weight(plan: ServicePlan, in_service: int) -> Weight:
+    """The share of the target while it is rolled out; all of it when nothing is."""
+    counts = population(plan.roster)
+    mine = counts[plan.course.target].in_service if plan.course.target in counts else 0
+    wanted = plan.targets.get(plan.course.target, 0)
+    return Weight(wanted=min(100, 100 * wanted // max(1, plan.demand.replicas)), actual=100 * mine // max(1, in_service))
+
+
+def _steps(plan: ServicePlan) -> tuple[PlanStep, ...]:
+    running = [PlanStep(step=each.step, state="Running", reason=each.reason) for each in plan.actions]
+    waiting = [PlanStep(step=each.step, state="Waiting", reason=each.reason) for each in plan.deferred]
+    return tuple((running + waiting)[:STEPS])

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the service is going: which revision is the target, which one to fall back to, and when a target is given up."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from drover_controllers.service.values import Course, Demand, Facts, Memory, Population, Revision
+from drover_operator.api.meta import seconds_of, utc
+from drover_operator.core.clock import parse_duration
+from drover_operator.core.reasons import Reason
+
+NOBODY = Population()
+
+
+def remembered(facts: Facts, population: Mapping[str, Population], replicas: int) -> tuple[Memory, bool]:
+    """What the status remembers; when that is lost, what the revisions and the instances show. The flag says that it was lost.
+
+    A revision that alone fills the service has proved itself; else the one that served before the newest one counts as stable.
+    """
+    memory = facts.service.status.rollout
+    if memory.target or not population:
+        return memory, False
+    whole = [name for name, each in population.items() if each.in_service >= replicas > 0]
+    newest = max((r for r in facts.revisions.values() if r.name in population), key=lambda r: r.number, default=None)
+    before = newest.stable_before if newest is not None and newest.stable_before in facts.revisions else ""
+    stable = whole[0] if len(whole) == len(population) == 1 else before
+    return msgspec.structs.replace(memory, stable=stable), True
+
+
+def course(facts: Facts, memory: Memory, *, memory_lost: bool = False) -> Course:
+    """Target, stable revision and kind of movement."""
+    stable = memory.stable if memory.stable in facts.revisions else ""
+    target, problem, message = _target(facts, stable)
+    back = target == stable and problem is Reason.ROLLED_BACK
+    pinned = facts.service.spec.pin is not None and _older(facts, target, stable)
+    return Course(
+        kind="Provision" if not stable else "Steady" if target == stable and not back else "Rollback" if back or pinned else "Update",
+        target=target,
+        stable=stable,
+        problem=problem,
+        message=message,
+        memory_lost=memory_lost,
+    )
+
+
+def _target(facts: Facts, stable: str) -> tuple[str, Reason | None, str]:
+    wanted, pin = facts.wanted, facts.service.spec.pin
+    if pin is not None:
+        if pin.revision in facts.revisions:
+            return pin.revision, None, ""
+        held = stable or wanted.name
+        return held, Reason.PIN_NOT_FOUND, f"spec.pin.revision '{pin.revision}' is not recorded; the service stays at '{held}'"
+    if facts.collision:
+        return stable or wanted.name, Reason.REVISION_COLLISION, f"another template is recorded as '{wanted.name}'; change any label of the template"
+    if refused := rejected(facts, wanted):
+        return stable or wanted.name, Reason.INVALID_TEMPLATE, refused
+    if stable and stable != wanted.name and given_up(facts, wanted.name):
+        return stable, Reason.ROLLED_BACK, f"revision '{wanted.name}' made no progress in {facts.service.spec.rollout.progress_deadline}; '{stable}' serves"
+    return wanted.name, None, ""
+
+
+def rejected(facts: Facts, revision: Revision) -> str:
+    """The server's words if it refused pods of this revision for their fields, else ""."""
+    verdict = facts.verdicts.get(f"try pods/{revision.name}")
+    return verdict.message if verdict is not None and verdict.refused and not verdict.retryable else ""
+
+
+def given_up(facts: Facts, name: str) -> bool:
+    """Whether the revision failed under the spec as it is now."""
+    revision = facts.revisions.get(name)
+    return revision is not None and bool(revision.blocked) and revision.blocked == facts.spec_digest
+
+
+def _older(facts: Facts, target: str, stable: str) -> bool:
+    known = facts.revisions
+    return target in known and stable in known and known[target].number < known[stable].number
+
+
+def updated(memory: Memory, way: Course, facts: Facts, demand: Demand, population: Mapping[str, Population], *, settled_now: bool) -> Memory:
+    """The Memory after this look: a new target begins anew, progress only grows, a full count makes the target stable.
+
+    `settled_now` says that exactly the wanted number is live and nothing is leaving: then the replica number counts as reached.
+    """
+    paused = facts.service.spec.paused
+    now = utc(facts.now)
+    blocked = next((r.name for r in facts.revisions.values() if r.blocked == facts.spec_digest and r.blocked), "")
+    if memory.target != way.target:
+        memory = msgspec.structs.replace(memory, target=way.target, started_at=now, progressed_at=None, progressed=0)
+    elif memory.paused and not paused:
+        memory = msgspec.structs.replace(memory, started_at=now)
+    available = population.get(way.target, NOBODY).available
+    if available > memory.progressed:
+        memory = msgspec.structs.replace(memory, progressed=available, progressed_at=now)
+    memory = msgspec.structs.replace(memory, stable=way.stable, paused=paused, blocked_revision=blocked)
+    if not complete(way, demand, population):
+        return memory
+    settled = demand.replicas if settled_now else memory.settled_replicas
+    return msgspec.structs.replace(memory, stable=way.target, progressed=demand.replicas, settled_replicas=settled)
+
+
+def complete(way: Course, demand: Demand, population: Mapping[str, Population]) -> bool:
+    """Whether the target serves at full count and no other revision is live any more."""
+    others = sum(each.live for name, each in population.items() if name != way.target)
+    return population.get(way.target, NOBODY).available >= demand.replicas and others == 0
+
+
+def overdue(facts: Facts, memory: Memory, way: Course) -> float | None:
+    """Seconds until the target is given up; 0 or less: now. None where no deadline runs."""
+    if facts.service.spec.paused or way.kind not in ("Provision", "Update") or memory.target != way.target:
+        return None
+    last = max(seconds_of(memory.started_at), seconds_of(memory.progressed_at))
+    return last + parse_duration(facts.service.spec.rollout.progress_deadline) - facts.now

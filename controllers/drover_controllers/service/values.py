@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The values that one pass is made of. Each is made by one pure function in its own file; only the arbiter sees them all.
+
+Facts -> Memory, Roster, Demand -> Targets -> Proposals -> Plan -> Report
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from drover_operator.api.builtin import Pod, PodDisruptionBudget, Service
+from drover_operator.api.managedservice import HealthCheck, InstanceState, ManagedService, RolloutStatus
+from drover_operator.core.plan import Action, Plan, Verdict
+from drover_operator.core.reasons import Reason
+
+Memory = RolloutStatus
+
+
+@dataclass(frozen=True, kw_only=True)
+class Revision:
+    """What the user declared of a pod, and the builder that made pods of it. `uid` is "" while it is not recorded yet.
+
+    `blocked` is the digest of the spec under which it failed, "" when it may be tried.
+    """
+
+    name: str
+    template: bytes
+    health_check: HealthCheck | None
+    version: str
+    builder: int
+    number: int = 0
+    uid: str = ""
+    resource_version: str = ""
+    stable_before: str = ""
+    blocked: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """The snapshot that everything is decided by; `now` in seconds since the epoch.
+
+    `wanted` is the revision that the spec asks for (recorded or not), `listed` the uids of pods that discovery sends traffic to.
+    """
+
+    service: ManagedService
+    now: float
+    wanted: Revision
+    revisions: Mapping[str, Revision]
+    pods: tuple[Pod, ...]
+    listed: frozenset[str]
+    front: Service | None
+    budget: PodDisruptionBudget | None
+    verdicts: Mapping[str, Verdict]
+    spec_digest: str
+    collision: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Instance:
+    """One pod, judged. `since` (seconds since the epoch) is when it entered, or left, service."""
+
+    pod: Pod
+    revision: str
+    slot: int
+    state: InstanceState
+    since: float = 0.0
+    available: bool = False
+    listed: bool = False
+    terminating: bool = False
+
+    @property
+    def live(self) -> bool:
+        """Whether it fills its slot: neither leaving nor lost."""
+        return self.state not in ("Draining", "Lost")
+
+    @property
+    def name(self) -> str:
+        """Name of the pod."""
+        return self.pod.metadata.name
+
+
+Roster = tuple[Instance, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demand:
+    """How many instances are wanted, and the most and fewest that may be there on the way."""
+
+    replicas: int
+    surge: int
+    unavailable: int
+
+    @property
+    def most(self) -> int:
+        """Most instances that are not leaving."""
+        return self.replicas + self.surge
+
+    @property
+    def fewest(self) -> int:
+        """Fewest instances in service that a wanted change may leave."""
+        return max(0, self.replicas - self.unavailable)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Course:
+    """Where the service is going: the revision to reach, the one to fall back to, and why.
+
+    `kind` is Provision (nothing served yet), Steady, Update or Rollback. `problem` says what keeps the wanted revision from being
+    the target.
+    """
+
+    kind: Literal["Provision", "Steady", "Update", "Rollback"]
+    target: str
+    stable: str
+    problem: Reason | None = None
+    message: str = ""
+    memory_lost: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Population:
+    """Instances of one revision: how many are live, how many of them in service, how many of these for long enough."""
+
+    live: int = 0
+    in_service: int = 0
+    available: int = 0
+
+
+Targets = dict[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proposal:
+    """An action that one concern wants. `cost` is 1 if it takes an available instance out of service, `surge` 1 if it adds one."""
+
+    action: Action
+    order: int
+    cost: int = 0
+    surge: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wait:
+    """Something that is wanted and not done yet: why, and in how many seconds to look again (None: an event will tell)."""
+
+    step: str
+    reason: Reason
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServicePlan(Plan):
+    """The plan with the values that it was made of, for the report."""
+
+    memory: Memory
+    roster: Roster
+    demand: Demand
+    course: Course
+    targets: Targets

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The operator's entry: settings -> controllers -> kopf shell -> engine."""
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+
+import structlog
+
+from drover_operator.kube.auth import Connection, connect
+from drover_operator.kube.errors import ConfigurationError, DroverError
+from drover_operator.kube.http import HttpTransport
+from drover_operator.observe.logs import configure
+from drover_operator.runtime.election import Timing
+from drover_operator.runtime.process import Process, Settings
+from drover_operator.runtime.registry import discover
+from drover_operator.runtime.shell import Shell
+
+EXIT_ERROR, EXIT_LOST, EXIT_USAGE = 1, 3, 4
+MOST_WORKERS = 256
+LEASE_PARTS = 3
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run `drover-operator`; exit codes: 0 asked to stop, 1 error, 3 leadership or history lost (start again), 4 usage."""
+    options = _parser().parse_args(arguments)
+    configure(options.log_format, options.log_level)
+    try:
+        connection = connect(options.kubeconfig, options.context)
+        return asyncio.run(_run(connection, _settings(options)))
+    except ConfigurationError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_ERROR
+
+
+async def _run(connection: Connection, settings: Settings) -> int:
+    log = structlog.get_logger()
+    controllers = discover()
+    transport = HttpTransport(connection)
+    process = Process(transport, controllers, settings)
+    health, shell = process.health(), Shell(connection)
+    try:
+        if settings.shell:
+            shell.start()
+        process.listen_to_signals()
+        port = await health.start()
+        log.info("started", identity=settings.identity, controllers=[c.name for c in controllers], health_port=port, fence=settings.fence)
+        await process.run()
+    except ConfigurationError:
+        raise
+    except DroverError as error:
+        log.warning("ended", reason=str(error))
+        return EXIT_LOST
+    finally:
+        shell.stop()
+        await health.stop()
+        await transport.close()
+    return 0
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    duration, deadline, retry = (float(part) for part in options.lease_seconds.split("/"))
+    return Settings(
+        namespace=options.namespace,
+        lease_namespace=options.lease_namespace,
+        shard=options.shard,
+        health_address=options.health_address,
+        fence=options.fence == "on",
+        shell=options.kopf == "on",
+        workers=options.workers,
+        timing=Timing(duration=duration, renew_deadline=deadline, retry=retry),
+    )
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> "None":  # type: ignore[override]
+        self.exit(EXIT_USAGE, f"error: {message}; see {self.prog} --help\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="drover-operator", description="Drover's controllers: hold services where they were declared.")
+    run = parser.add_subparsers(dest="verb", required=True).add_parser("run", help="run the controllers until SIGTERM")
+    run.add_argument("--kubeconfig", help="kubeconfig file (default: the pod's own account, $KUBECONFIG or ~/.kube/config)")
+    run.add_argument("--context", help="context of the kubeconfig")
+    run.add_argument("--namespace", default=_env("NAMESPACE", ""), help="look after this namespace only (default: all)")
+    run.add_argument("--lease-namespace", default=_env("LEASE_NAMESPACE", "drover-system"), help="where the Lease is (default: %(default)s)")
+    run.add_argument("--shard", default=_env("SHARD", "0"), help="shard whose Lease to compete for (default: %(default)s)")
+    run.add_argument(
+        "--lease-seconds", type=_lease, default=_env("LEASE_SECONDS", "15/10/2"), help="lease duration/renew deadline/retry (default: %(default)s)"
+    )
+    run.add_argument(
+        "--health-address", type=_address, default=_env("HEALTH_ADDRESS", "127.0.0.1:8080"), help="/livez /readyz /metrics (default: %(default)s; port 0: any)"
+    )
+    run.add_argument(
+        "--fence",
+        choices=("on", "off"),
+        default=_env("FENCE", "on"),
+        help="write as the fenced user; off: self-fencing by the clock only (default: %(default)s)",
+    )
+    run.add_argument("--kopf", choices=("on", "off"), default=_env("KOPF", "on"), help="run kopf as the process shell (default: %(default)s)")
+    run.add_argument("--workers", type=_workers, default=int(_env("WORKERS", "16")), help="keys worked on at once (default: %(default)s)")
+    run.add_argument("--log-format", choices=("auto", "json", "console"), default=_env("LOG_FORMAT", "auto"), help="auto: console on a terminal")
+    run.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default=_env("LOG_LEVEL", "info"))
+    return parser
+
+
+def _env(name: str, default: str) -> str:
+    return os.environ.get(f"DROVER_{name}", default)
+
+
+def _lease(text: str) -> str:
+    parts = [float(part) for part in text.split("/")]
+    if len(parts) != LEASE_PARTS or parts != sorted(set(parts), reverse=True) or parts[-1] <= 0:
+        raise argparse.ArgumentTypeError(f"'{text}' must be three falling numbers such as 15/10/2")
+    return text
+
+
+def _address(text: str) -> str:
+    if not text.rpartition(":")[2].isdigit():
+        raise argparse.ArgumentTypeError(f"'{text}' must be HOST:PORT")
+    return text
+
+
+def _workers(text: str) -> int:
+    if not text.isdigit() or not 1 <= int(text) <= MOST_WORKERS:
+        raise argparse.ArgumentTypeError(f"'{text}' must be a number from 1 to {MOST_WORKERS}")
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The built-in Kubernetes kinds that Drover reads, reduced to the fields it decides by."""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from drover_operator.api.meta import Object, Wire
+
+
+class PodCondition(Wire, frozen=True, gc=False):
+    """One condition of a pod; `last_transition_time` has one-second resolution."""
+
+    type: str
+    status: str
+    reason: str = ""
+    last_transition_time: datetime | None = None
+
+
+class Waiting(Wire, frozen=True, gc=False):
+    """Why a container does not run yet."""
+
+    reason: str = ""
+    message: str = ""
+
+
+class ContainerState(Wire, frozen=True):
+    """Exactly one of the members is set."""
+
+    waiting: Waiting | None = None
+    running: dict[str, Any] | None = None
+
+
+class ContainerStatus(Wire, frozen=True):
+    """What the kubelet reports about one container."""
+
+    name: str = ""
+    ready: bool = False
+    started: bool | None = None
+    restart_count: int = 0
+    state: ContainerState = ContainerState()
+
+
+class PodStatus(Wire, frozen=True):
+    """What the kubelet, and for the readiness gate Drover, report about a pod."""
+
+    phase: str = "Pending"
+    reason: str = ""
+    pod_ip: str = msgspec.field(default="", name="podIP")
+    start_time: datetime | None = None
+    conditions: tuple[PodCondition, ...] = ()
+    container_statuses: tuple[ContainerStatus, ...] = ()
+
+    def condition(self, kind: str) -> PodCondition | None:
+        """The condition of that type, if it is there."""
+        return next((c for c in self.conditions if c.type == kind), None)
+
+    def is_true(self, kind: str) -> bool:
+        """Whether the condition of that type is there and True."""
+        found = self.condition(kind)
+        return found is not None and found.status == "True"
+
+
+class PodSpec(Wire, frozen=True, gc=False):
+    """Only what places the pod."""
+
+    node_name: str = ""
+
+
+class Pod(Object, frozen=True):
+    """core/v1 Pod."""
+
+    spec: PodSpec = PodSpec()
+    status: PodStatus = PodStatus()
+
+
+class ServicePort(Wire, frozen=True, gc=False):
+    """One port of a Service."""
+
+    name: str = ""
+    port: int = 0
+    target_port: int | str = 0
+    protocol: str = "TCP"
+
+
+class ServiceSpec(Wire, frozen=True):
+    """Ports and selector: what Drover owns of a Service."""
+
+    selector: dict[str, str] = {}
+    ports: tuple[ServicePort, ...] = ()
+
+
+class Service(Object, frozen=True):
+    """core/v1 Service."""
+
+    spec: ServiceSpec = ServiceSpec()
+
+
+class EndpointConditions(Wire, frozen=True, gc=False):
+    """Whether an endpoint takes traffic."""
+
+    ready: bool | None = None
+    serving: bool | None = None
+    terminating: bool | None = None
+
+
+class TargetRef(Wire, frozen=True, gc=False):
+    """The pod behind an endpoint."""
+
+    uid: str = ""
+
+
+class Endpoint(Wire, frozen=True):
+    """One address of an EndpointSlice."""
+
+    conditions: EndpointConditions = EndpointConditions()
+    target_ref: TargetRef | None = None
+
+
+class EndpointSlice(Object, frozen=True):
+    """discovery.k8s.io/v1 EndpointSlice."""
+
+    endpoints: tuple[Endpoint, ...] | None = ()
+
+
+class PodDisruptionBudgetSpec(Wire, frozen=True):
+    """What Drover owns of a PodDisruptionBudget."""
+
+    max_unavailable: int | str | None = None
+    unhealthy_pod_eviction_policy: str = ""
+
+
+class PodDisruptionBudget(Object, frozen=True):
+    """policy/v1 PodDisruptionBudget."""
+
+    spec: PodDisruptionBudgetSpec = PodDisruptionBudgetSpec()
+
+
+class ControllerRevision(Object, frozen=True):
+    """apps/v1 ControllerRevision: `data` is immutable on the server."""
+
+    revision: int = 0
+    data: msgspec.Raw = msgspec.Raw(b"{}")
+
+    def __post_init__(self) -> None:
+        """Detach `data` from the buffer it was decoded from, which holds managedFields and more."""
+        msgspec.structs.force_setattr(self, "data", self.data.copy())
+
+
+class LeaseSpec(Wire, frozen=True):
+    """Who holds the lease, since when, and how often it changed hands."""
+
+    holder_identity: str | None = None
+    lease_duration_seconds: int | None = None
+    acquire_time: str | None = None
+    renew_time: str | None = None
+    lease_transitions: int | None = None
+
+
+class Lease(Object, frozen=True):
+    """coordination.k8s.io/v1 Lease."""
+
+    spec: LeaseSpec = LeaseSpec()

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every reason that a person can meet in a condition, in the STATUS column, on an instance or in an Event.
+
+Reasons are an API: scripts match them, so a constant is never renamed. Each has one sentence on what it means and one on what to
+do; the reference page is generated from here.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """The catalogue; `MEANING` says what each one is."""
+
+    HEALTHY = "Healthy"
+    SCALED_TO_ZERO = "ScaledToZero"
+    PROVISIONING = "Provisioning"
+    WAITING_FOR_HEALTH = "WaitingForHealth"
+    ROLLING_OUT = "RollingOut"
+    ROLLING_BACK = "RollingBack"
+    ROLLED_BACK = "RolledBack"
+    SCALING_OUT = "ScalingOut"
+    SCALING_IN = "ScalingIn"
+    REPAIRING = "Repairing"
+    DESTROYING = "Destroying"
+    PAUSED = "Paused"
+    PINNED = "Pinned"
+    SETTLED = "Settled"
+    MINIMUM_IN_SERVICE = "MinimumInService"
+    BELOW_MINIMUM = "BelowMinimum"
+    INSTANCES_MISSING = "InstancesMissing"
+    PROGRESS_DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"
+    INVALID_TEMPLATE = "InvalidTemplate"
+    NAME_CONFLICT = "NameConflict"
+    PIN_NOT_FOUND = "PinNotFound"
+    REVISION_COLLISION = "RevisionCollision"
+    REFUSED = "Refused"
+    NAMESPACE_TERMINATING = "NamespaceTerminating"
+    MEMORY_LOST = "MemoryLost"
+    KUBELET_PROBE = "KubeletProbe200to399"
+    NOT_NEEDED = "NotNeeded"
+    MISSING = "Missing"
+    SUPERSEDED = "Superseded"
+    SCALE_IN = "ScaleIn"
+    DRIFT = "Drift"
+    LOST = "Lost"
+    HEALTHY_ENTERS = "EntersService"
+    ENDPOINT_LISTED = "StillInDiscovery"
+    SETTLING = "Settling"
+    BUDGET = "WaitsForBudget"
+    BACKOFF = "BackOff"
+    HISTORY_LIMIT = "HistoryLimit"
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What a reason means, and the next step for a person ("" when there is none)."""
+
+    what: str
+    next_step: str = ""
+
+
+MEANING: dict[Reason, Meaning] = {
+    Reason.HEALTHY: Meaning("All wanted instances are in service at the wanted revision."),
+    Reason.SCALED_TO_ZERO: Meaning("No instance is wanted, and none runs.", "Scale out: kubectl scale msvc/NAME --replicas=1"),
+    Reason.PROVISIONING: Meaning("The first instances are being created and started."),
+    Reason.WAITING_FOR_HEALTH: Meaning(
+        "Instances have started and are not yet healthy and in discovery.", "Look at the instances in status, and at their logs."
+    ),
+    Reason.ROLLING_OUT: Meaning("A new revision replaces the one that serves."),
+    Reason.ROLLING_BACK: Meaning("The service goes back to an earlier revision."),
+    Reason.ROLLED_BACK: Meaning(
+        "The wanted revision made no progress; the last good revision serves and the bad one is blocked.",
+        "Change the template, or the rollout settings to try the same revision again.",
+    ),
+    Reason.SCALING_OUT: Meaning("Instances are being added."),
+    Reason.SCALING_IN: Meaning("Instances are being drained and removed."),
+    Reason.REPAIRING: Meaning("Instances that were lost are being replaced."),
+    Reason.DESTROYING: Meaning("The service is being deleted: its instances drain and end."),
+    Reason.PAUSED: Meaning("The rollout is frozen by spec.paused; repair and scaling go on.", "Set spec.paused to false to go on."),
+    Reason.PINNED: Meaning("spec.pin holds the service at a recorded revision.", "Remove spec.pin to follow the template again."),
+    Reason.SETTLED: Meaning("Nothing is being changed."),
+    Reason.MINIMUM_IN_SERVICE: Meaning("At least the fewest instances that the budget allows are in service."),
+    Reason.BELOW_MINIMUM: Meaning("Fewer instances are in service than the budget allows.", "Look at the instances in status."),
+    Reason.INSTANCES_MISSING: Meaning("Instances were lost or are not healthy, outside of any wanted change.", "Look at the instances in status."),
+    Reason.PROGRESS_DEADLINE_EXCEEDED: Meaning(
+        "The revision made no progress within spec.rollout.progressDeadline, and there is no good revision to go back to.",
+        "Look at the instances in status and at their logs; then correct the template.",
+    ),
+    Reason.INVALID_TEMPLATE: Meaning("The API server refuses pods of this template; nothing was taken down.", "Correct the field that the message names."),
+    Reason.NAME_CONFLICT: Meaning(
+        "An object of a name that Drover needs exists and is not Drover's; it is left alone.",
+        "Rename one of the two, delete the other object, or set spec.adopt if nobody controls it.",
+    ),
+    Reason.PIN_NOT_FOUND: Meaning(
+        "spec.pin names a revision that is not recorded.", "Choose one of `kubectl get controllerrevisions -l drover.dev/service=NAME`."
+    ),
+    Reason.REVISION_COLLISION: Meaning("Another template is recorded under the same revision name.", "Change any label of the template."),
+    Reason.REFUSED: Meaning("The API server refuses a write for now; it is tried again.", "Read the message: a quota, a missing ServiceAccount or a policy."),
+    Reason.NAMESPACE_TERMINATING: Meaning("The namespace is being deleted and takes no new objects."),
+    Reason.MEMORY_LOST: Meaning("status.rollout was lost; it was rebuilt from the revisions, and the rollout began anew."),
+    Reason.KUBELET_PROBE: Meaning("Until the agent exists the kubelet probes, and it takes any status from 200 to 399 for healthy."),
+    Reason.NOT_NEEDED: Meaning("No person is needed."),
+    Reason.MISSING: Meaning("An instance that should be there is not."),
+    Reason.SUPERSEDED: Meaning("The instance runs a revision that is not wanted any more."),
+    Reason.SCALE_IN: Meaning("More instances run than are wanted."),
+    Reason.DRIFT: Meaning("Somebody changed fields that are Drover's; they are restored."),
+    Reason.LOST: Meaning("The instance failed or was evicted."),
+    Reason.HEALTHY_ENTERS: Meaning("The instance is healthy and enters service."),
+    Reason.ENDPOINT_LISTED: Meaning("The instance has left service and is still listed in discovery."),
+    Reason.SETTLING: Meaning("The instance has left discovery; slow proxies may still send requests."),
+    Reason.BUDGET: Meaning("Acting now would leave too few instances in service, or make too many."),
+    Reason.BACKOFF: Meaning("Instances of this slot failed soon after their start; the next one waits."),
+    Reason.HISTORY_LIMIT: Meaning("The revision is older than spec.revisionHistoryLimit keeps."),
+}

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Typed requests on top of a transport: paths, JSON, the error tree, and patience with a busy server.
+
+Writes answer with what the own-write guard needs (uid, version, gone), not with the object: the cache is the only source of
+objects. Rejected: client-side rate limits (the built-in controller's 20/s is why it is slow); the server's priority and fairness
+decides, and its 429 with Retry-After is obeyed.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+
+from drover_operator.api.meta import Object, ObjectMeta
+from drover_operator.api.resource import Resource
+from drover_operator.kube.errors import KubeError, OutcomeUnknown, TooManyRequests, api_error
+from drover_operator.kube.transport import JSON, MERGE_PATCH, METADATA_LIST, STRATEGIC_PATCH, Reply, Request, Transport
+
+T = TypeVar("T", bound=Object)
+MUTATIONS_AT_ONCE = 32
+PATIENCE = 60.0  # seconds that one call may spend waiting on 429 before it gives up
+LONGEST_PAUSE = 30.0  # seconds; a server that asks for more gets asked again earlier
+FIELD_MANAGER = "drover"
+
+
+class Fence(Protocol):
+    """Proof of leadership that every write carries."""
+
+    def headers(self) -> Mapping[str, str]:
+        """Headers of a write; raises LostLeadership when this process may not write any more."""
+        ...
+
+
+class Written(msgspec.Struct, frozen=True):
+    """What a write left behind: the object's uid and version, or that it is gone."""
+
+    uid: str
+    version: int
+    gone: bool = False
+
+
+class ListMeta(msgspec.Struct, frozen=True, rename="camel"):
+    """Metadata of a list."""
+
+    resource_version: str = ""
+    continue_: str = msgspec.field(default="", name="continue")
+
+
+class Page(msgspec.Struct, frozen=True):
+    """One chunk of a list, items still encoded."""
+
+    metadata: ListMeta
+    items: list[msgspec.Raw] | None = None
+
+
+class _Identity(msgspec.Struct, frozen=True, rename="camel"):
+    kind: str = ""
+    metadata: ObjectMeta = ObjectMeta()
+    details: dict[str, Any] | None = None
+
+
+_identity = msgspec.json.Decoder(_Identity)
+_page = msgspec.json.Decoder(Page)
+
+
+class Client:
+    """Talks to one API server; safe to share between tasks.
+
+    Every method raises errors of `kube.errors`: `Unsent` and `OutcomeUnknown` from the transport, `ApiError` by status.
+    """
+
+    def __init__(self, transport: Transport, fence: Fence | None = None) -> None:
+        self.transport = transport
+        self._fence = fence
+        self._mutations = asyncio.Semaphore(MUTATIONS_AT_ONCE)
+
+    async def get(self, resource: Resource[T], namespace: str, name: str) -> T:
+        """One object, read from the quorum."""
+        reply = await self._call(Request(method="GET", path=resource.path(namespace, name)))
+        return msgspec.json.decode(reply.body, type=resource.model)
+
+    async def page(
+        self, resource: Resource[Object], namespace: str = "", *, selector: str = "", limit: int = 500, after: str = "", metadata_only: bool = False
+    ) -> Page:
+        """One chunk of a consistent list; `after` is the continue token of the chunk before."""
+        query = {"limit": str(limit)} | ({"labelSelector": selector} if selector else {}) | ({"continue": after} if after else {})
+        headers = {"Accept": METADATA_LIST} if metadata_only else {}
+        reply = await self._call(Request(method="GET", path=resource.path(namespace), query=query, headers=headers, timeout=60.0))
+        return _page.decode(reply.body)
+
+    async def create(self, resource: Resource[Object], namespace: str, body: Any, *, dry_run: bool = False) -> Written:
+        """Create an object; a dry run checks every field strictly and stores nothing."""
+        query = {"fieldManager": FIELD_MANAGER} | ({"dryRun": "All", "fieldValidation": "Strict"} if dry_run else {})
+        request = Request(method="POST", path=resource.path(namespace), query=query, body=msgspec.json.encode(body), headers={"Content-Type": JSON})
+        return _written(await self._write(request))
+
+    async def patch(self, resource: Resource[Object], namespace: str, name: str, body: Any, *, subresource: str = "", strategic: bool = False) -> Written:
+        """Merge-patch an object; uid and resourceVersion inside the body are preconditions. `strategic` merges lists by key."""
+        request = Request(
+            method="PATCH",
+            path=resource.path(namespace, name, subresource),
+            query={"fieldManager": FIELD_MANAGER},
+            body=msgspec.json.encode(body),
+            headers={"Content-Type": STRATEGIC_PATCH if strategic else MERGE_PATCH},
+        )
+        return _written(await self._write(request))
+
+    async def delete(self, resource: Resource[Object], namespace: str, name: str, *, uid: str, version: str = "") -> Written:
+        """Delete that very object, in that very version if one is given."""
+        conditions = {"uid": uid} | ({"resourceVersion": version} if version else {})
+        body = msgspec.json.encode({"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": conditions})
+        request = Request(method="DELETE", path=resource.path(namespace, name), body=body, headers={"Content-Type": JSON})
+        return _written(await self._write(request), uid)
+
+    async def _write(self, request: Request) -> Reply:
+        async with self._mutations:
+            return await self._call(request)
+
+    async def _call(self, request: Request) -> Reply:
+        deadline = asyncio.get_running_loop().time() + PATIENCE
+        while True:
+            try:
+                return await self._once(request)
+            except TooManyRequests as busy:
+                pause = min(float(busy.status.details.retry_after_seconds if busy.status.details else 1) or 1.0, LONGEST_PAUSE)
+                if asyncio.get_running_loop().time() + pause > deadline:
+                    raise
+                await asyncio.sleep(pause)
+
+    async def _once(self, request: Request) -> Reply:
+        if request.mutating and self._fence is not None:
+            request = _with_headers(request, self._fence.headers())
+        reply = await self.transport.send(request)
+        if reply.status < 300:
+            return reply
+        error = api_error(reply.status, reply.body)
+        if request.mutating and reply.status >= 500:
+            raise OutcomeUnknown(str(error)) from error
+        raise error
+
+
+def _with_headers(request: Request, more: Mapping[str, str]) -> Request:
+    return Request(
+        method=request.method, path=request.path, query=request.query, body=request.body, headers={**request.headers, **more}, timeout=request.timeout
+    )
+
+
+def _written(reply: Reply, uid: str = "") -> Written:
+    found = _identity.decode(reply.body)
+    if found.kind == "Status":
+        return Written(uid, 0, gone=True)
+    return Written(found.metadata.uid, found.metadata.version)
+
+
+__all__ = ["Client", "Fence", "KubeError", "Page", "Written"]

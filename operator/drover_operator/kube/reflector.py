@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The reflector: keeps a cache equal to what the API server has, for ever.
+
+List in chunks with replace semantics, then watch with bookmarks from the version reached. 410, an in-stream error or a broken
+stream never ends it. A stream that is silent for longer than a bookmark should take is taken for dead. Source of the pattern:
+client-go's Reflector; of the time limits: anchors of kopf 1.44 (70 s) and client-go (watches of 5 to 10 minutes).
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from random import Random
+from typing import Any, Generic, TypeVar
+
+import msgspec
+import structlog
+
+from drover_operator.api.meta import Object, ObjectMeta
+from drover_operator.kube.cache import Cache
+from drover_operator.kube.client import Client
+from drover_operator.kube.errors import ApiError, DroverError, Gone, KubeError, TooManyRequests, Unsent, api_error
+from drover_operator.kube.transport import Request
+
+T = TypeVar("T", bound=Object)
+SILENCE = 70.0  # seconds; bookmarks come about every 60
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 30.0  # seconds between attempts after an error
+PAGE = 500
+LONGEST_LINE = 16 * 1024 * 1024  # bytes; an object is at most 1.5 MiB in etcd
+
+log = structlog.get_logger()
+
+
+class RestoredHistory(DroverError):
+    """The server's history went back: its etcd was restored. Nothing that this process remembers can be trusted."""
+
+
+class _Event(msgspec.Struct, frozen=True):
+    type: str
+    object: msgspec.Raw
+
+
+class _Bookmark(msgspec.Struct, frozen=True):
+    metadata: ObjectMeta
+
+
+class _Broken(KubeError):
+    """The stream cannot go on; list again."""
+
+
+_event = msgspec.json.Decoder(_Event)
+_bookmark = msgspec.json.Decoder(_Bookmark)
+
+
+class Reflector(Generic[T]):
+    """Fills one cache."""
+
+    def __init__(self, client: Client, cache: Cache[T], *, namespace: str = "", selector: str = "", random: Random | None = None) -> None:
+        self._client = client
+        self.cache = cache
+        self._namespace = namespace
+        self._selector = selector
+        self._random = random or Random()
+        self._decoder = msgspec.json.Decoder(cache.resource.model)
+        self.synced = asyncio.Event()
+        self._again = asyncio.Event()
+
+    def relist(self) -> None:
+        """Ask for a fresh list as soon as possible."""
+        self._again.set()
+
+    async def run(self) -> None:
+        """Keep the cache current until cancelled.
+
+        Raises:
+            RestoredHistory: the server's history went back.
+        """
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                await self.list()
+                pause = FIRST_PAUSE
+                await self._follow()
+            except Gone:
+                log.info("relist", resource=str(self.cache.resource), reason="expired")
+                await asyncio.sleep(self._random.uniform(0, FIRST_PAUSE))
+            except KubeError as error:
+                log.warning("relist", resource=str(self.cache.resource), reason=str(error), pause=round(pause, 1))
+                await asyncio.sleep(pause * self._random.uniform(0.5, 1.0))
+                pause = min(pause * 2, LONGEST_PAUSE)
+
+    async def list(self) -> None:
+        """Replace the cache by a consistent list."""
+        objects: list[T] = []
+        after, version = "", 0
+        while True:
+            page = await self._client.page(self.cache.resource, self._namespace, selector=self._selector, limit=PAGE, after=after)
+            version = version or int(page.metadata.resource_version)
+            objects += [self._decoder.decode(item) for item in page.items or ()]
+            after = page.metadata.continue_
+            if not after:
+                break
+        if version < self.cache.watermark:
+            raise RestoredHistory(f"{self.cache.resource} was at version {self.cache.watermark}, the server now lists {version}")
+        self._again.clear()
+        self.cache.replace(objects, version)
+        self.synced.set()
+
+    async def metadata(self) -> tuple[dict[str, ObjectMeta], int]:
+        """What a consistent list holds now, by uid, without the bodies; and its version."""
+        found: dict[str, ObjectMeta] = {}
+        after, version = "", 0
+        while True:
+            page = await self._client.page(self.cache.resource, self._namespace, selector=self._selector, limit=PAGE, after=after, metadata_only=True)
+            version = version or int(page.metadata.resource_version)
+            for item in page.items or ():
+                meta = _bookmark.decode(item).metadata
+                found[meta.uid] = meta
+            after = page.metadata.continue_
+            if not after:
+                return found, version
+
+    async def _follow(self) -> None:
+        """Watch, and watch again from where it ended, until a list is needed."""
+        while not self._again.is_set():
+            try:
+                await self._watch()
+            except (Unsent, TooManyRequests) as error:
+                log.debug("rewatch", resource=str(self.cache.resource), reason=str(error))
+                await asyncio.sleep(self._random.uniform(FIRST_PAUSE, 5 * FIRST_PAUSE))
+
+    async def _watch(self) -> None:
+        query = {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": str(self.cache.watermark),
+            "timeoutSeconds": str(self._random.randint(300, 600)),
+        }
+        if self._selector:
+            query["labelSelector"] = self._selector
+        request = Request(method="GET", path=self.cache.resource.path(self._namespace), query=query)
+        async with self._client.transport.stream(request) as (reply, chunks):
+            if reply.status != 200:
+                raise api_error(reply.status, reply.body)
+            await self._consume(chunks)
+
+    async def _consume(self, chunks: AsyncIterator[bytes]) -> None:
+        rest = b""
+        again = asyncio.ensure_future(self._again.wait())
+        try:
+            while True:
+                chunk = await _next(chunks, again)
+                if chunk is None:
+                    return
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in lines:
+                    self._take(line)
+                if len(rest) > LONGEST_LINE:
+                    raise _Broken("an event of more than 16 MiB")
+        finally:
+            again.cancel()
+
+    def _take(self, line: bytes) -> None:
+        if not line.strip():
+            return
+        try:
+            event = _event.decode(line)
+            self._dispatch(event)
+        except msgspec.DecodeError as error:
+            raise _Broken(f"an event could not be read: {error}") from error
+
+    def _dispatch(self, event: _Event) -> None:
+        match event.type:
+            case "ADDED" | "MODIFIED":
+                self.cache.saw(self._decoder.decode(event.object))
+            case "DELETED":
+                self.cache.lost(self._decoder.decode(event.object))
+            case "BOOKMARK":
+                self.cache.bookmark(_bookmark.decode(event.object).metadata.version)
+            case _:
+                raise _stream_error(bytes(event.object))
+
+
+def _stream_error(body: bytes) -> ApiError:
+    code = msgspec.json.decode(body, type=dict[str, object]).get("code", 500)
+    return api_error(code if isinstance(code, int) else 500, body)
+
+
+async def _next(chunks: AsyncIterator[bytes], again: asyncio.Future[Any]) -> bytes | None:
+    """The next chunk, or None at the end, after too long a silence, or when a fresh list is asked for."""
+    reading = asyncio.ensure_future(_read(chunks))
+    try:
+        await asyncio.wait((reading, again), timeout=SILENCE, return_when=asyncio.FIRST_COMPLETED)
+        return reading.result() if reading.done() else None
+    finally:
+        if not reading.done():
+            reading.cancel()
+            await asyncio.wait((reading,))
+
+
+async def _read(chunks: AsyncIterator[bytes]) -> bytes | None:
+    return await anext(chunks, None)

@@ -1,0 +1,309 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The engine: gather -> decide -> execute -> report, for every key, for ever.
+
+    caches --listen--> queue --worker--> guard --> gather --> decide --> execute --> report
+
+Level-triggered: a pass looks at the caches only, and whatever goes wrong in it ends in another pass. Caches are filled on standbys
+too; nothing is decided before this process leads and its caches are proved current (the take-over barrier).
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, TypeVar
+
+import structlog
+
+from drover_operator.api.meta import Object
+from drover_operator.api.resource import Resource
+from drover_operator.core.plan import Plan, Verdict
+from drover_operator.kube.cache import Cache, Key
+from drover_operator.kube.client import Client, Written
+from drover_operator.kube.errors import KubeError
+from drover_operator.kube.events import EventRecorder
+from drover_operator.kube.reflector import Reflector
+from drover_operator.observe.metrics import Metrics
+from drover_operator.runtime.election import LostLeadership
+from drover_operator.runtime.executor import Result, execute
+from drover_operator.runtime.guard import WriteGuard
+from drover_operator.runtime.queue import Lane, WorkQueue
+from drover_operator.runtime.registry import Controller, Report, Watch
+from drover_operator.runtime.status import StatusWriter
+
+T = TypeVar("T", bound=Object)
+log = structlog.get_logger()
+RESYNC = 600.0  # seconds between two looks at a key that nothing happened to
+BARRIER_PATIENCE = 2.0  # seconds before a cache that lags is listed anew
+
+
+@dataclass(kw_only=True)
+class Setting:
+    """What the engine gets from its process: time, chance and names are arguments here too."""
+
+    clock: Callable[[], float]
+    random: Random
+    namespace: str = ""
+    workers: int = 16
+    instance: str = "drover-operator"
+    metrics: Metrics = field(default_factory=Metrics)
+
+
+class _View:
+    """Implements `registry.View` on the engine's caches."""
+
+    def __init__(self, now: float, caches: Mapping[str, Cache[Object]], verdicts: Mapping[Key, dict[str, Verdict]]) -> None:
+        self.now = now
+        self._caches = caches
+        self._verdicts = verdicts
+
+    def of(self, resource: Resource[Any], key: Key) -> tuple[Any, ...]:
+        return self._caches[str(resource)].of(key)
+
+    def verdicts(self, key: Key) -> Mapping[str, Verdict]:
+        return self._verdicts.get(key, {})
+
+
+class Engine:
+    """Runs one controller on one API server. `follow` keeps the caches, `lead` works on them."""
+
+    def __init__(self, controller: Controller, reader: Client, writer: Client, setting: Setting) -> None:
+        loop = asyncio.get_running_loop()
+        self.controller = controller
+        self._writer = writer
+        self._setting = setting
+        self._metrics = setting.metrics
+        self.queue = WorkQueue(loop.time, setting.random)
+        self._guard = WriteGuard(loop.time)
+        self._status = StatusWriter(writer, controller.resource, loop.time)
+        self.events = EventRecorder(writer, setting.clock, setting.instance)
+        self._verdicts: dict[Key, dict[str, Verdict]] = {}
+        self._passes = 0
+        self._epoch = 0
+        self.busy = 0
+        self._stopping = False
+        self.primary: Cache[Object] = Cache(controller.resource, lambda item: item.metadata.key)
+        self.caches: dict[str, Cache[Object]] = {str(controller.resource): self.primary}
+        self.reflectors: list[Reflector[Object]] = [Reflector(reader, self.primary, namespace=setting.namespace, random=setting.random)]
+        self.primary.listen(self._primary_changed)
+        for watch in controller.watches:
+            self._watch(reader, watch)
+
+    def _watch(self, reader: Client, watch: Watch) -> None:
+        cache: Cache[Object] = Cache(watch.resource, watch.key_of)
+        self.caches[str(watch.resource)] = cache
+        self.reflectors.append(Reflector(reader, cache, namespace=self._setting.namespace, selector=watch.selector, random=self._setting.random))
+
+        def changed(owner: Key | None, old: Object | None, new: Object | None) -> None:
+            if owner is not None:
+                urgent = new is None or watch.urgent(new)
+                self.queue.add(owner, Lane.URGENT if urgent and old is not None else Lane.TICK)
+
+        cache.listen(changed)
+
+    def _primary_changed(self, owner: Key | None, old: Object | None, new: Object | None) -> None:
+        if owner is None:
+            return
+        if new is None or new.metadata.deletion_timestamp is not None:
+            self.queue.add(owner, Lane.URGENT)
+        elif old is None or old.metadata.generation != new.metadata.generation:
+            self.queue.add(owner, Lane.CHANGE)
+        else:
+            self.queue.add(owner, Lane.TICK)
+
+    @property
+    def synced(self) -> bool:
+        """Whether every cache has been filled once."""
+        return all(reflector.synced.is_set() for reflector in self.reflectors)
+
+    async def follow(self) -> None:
+        """Keep the caches current; ends only by cancellation or `RestoredHistory`."""
+        async with asyncio.TaskGroup() as group:
+            for reflector in self.reflectors:
+                group.create_task(reflector.run())
+
+    async def lead(self, epoch: int = 0) -> None:
+        """Decide and act until cancelled. Call it in office only: everything before the barrier just waits."""
+        self._epoch = epoch
+        await asyncio.gather(*(self._barrier(reflector) for reflector in self.reflectors))
+        for key in self.primary.everything():
+            self.queue.add(key, Lane.RESYNC)
+        self._metrics.workers.labels(self.controller.name).set(self._setting.workers)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.events.run())
+            for _ in range(self._setting.workers):
+                group.create_task(self._work())
+
+    async def drain(self, deadline: float) -> None:
+        """Take no more keys, and wait at most `deadline` seconds for the passes under way."""
+        self._stopping = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(deadline):
+                while self.busy:  # noqa: ASYNC110  at most once in the life of a process
+                    await asyncio.sleep(0.01)
+
+    async def _barrier(self, reflector: Reflector[Object]) -> None:
+        """Wait until the cache matches or exceeds a list that was certainly current when this process was in office."""
+        await reflector.synced.wait()
+        wanted, version = await self._current(reflector)
+        loop = asyncio.get_running_loop()
+        patience = loop.time() + BARRIER_PATIENCE
+        while not _reached(reflector.cache, wanted, version):
+            if loop.time() >= patience:
+                reflector.relist()
+                patience = loop.time() + BARRIER_PATIENCE
+            await asyncio.sleep(0.02)
+
+    async def _current(self, reflector: Reflector[Object]) -> tuple[dict[str, int], int]:
+        while True:
+            try:
+                found, version = await reflector.metadata()
+            except KubeError as error:
+                log.warning("barrier", resource=str(reflector.cache.resource), reason=str(error))
+                await asyncio.sleep(1.0)
+                continue
+            return {uid: meta.version for uid, meta in found.items()}, version
+
+    async def _work(self) -> None:
+        name = self.controller.name
+        while True:
+            key, waited = await self.queue.get()
+            self._metrics.waited.labels(name).observe(waited)
+            self._metrics.adds.labels(name).inc()
+            self._metrics.depth.labels(name).set(len(self.queue))
+            if self._stopping:
+                await asyncio.Event().wait()
+            await self._measured(key)
+
+    async def _measured(self, key: Key) -> None:
+        name, started = self.controller.name, asyncio.get_running_loop().time()
+        self.busy += 1
+        self._metrics.active.labels(name).set(self.busy)
+        try:
+            await self._guarded(key)
+        finally:
+            self.busy -= 1
+            self.queue.done(key)
+            self._metrics.active.labels(name).set(self.busy)
+            self._metrics.took.labels(name).observe(asyncio.get_running_loop().time() - started)
+
+    async def _guarded(self, key: Key) -> None:
+        """One pass; any error but the end of office costs this key a backoff, and nobody else anything."""
+        name = self.controller.name
+        self._passes += 1
+        try:
+            with structlog.contextvars.bound_contextvars(controller=name, key="/".join(key), reconcile=f"{self._epoch}-{self._passes}", epoch=self._epoch):
+                result = await self._pass(key)
+        except LostLeadership:
+            raise
+        except KubeError as error:
+            result = "error"
+            log.warning("pass failed", controller=name, key="/".join(key), reason=str(error), retry_in=round(self.queue.retry(key), 3))
+        except Exception:  # a bug in one key's pass must not stop the others
+            result = "error"
+            log.exception("pass failed", controller=name, key="/".join(key), retry_in=round(self.queue.retry(key), 3))
+        if result == "error":
+            self._metrics.failed.labels(name).inc()
+            self._metrics.retries.labels(name).inc()
+        self._metrics.passes.labels(name, result).inc()
+
+    async def _pass(self, key: Key) -> str:
+        if missing := self._guard.waiting(key):
+            return self._put_off(key, missing)
+        item = self.primary.get(key)
+        if item is None:
+            self._forget(key)
+            return "success"
+        now = self._setting.clock()
+        facts = self.controller.gather(item, _View(now, self.caches, self._verdicts))
+        if facts is None:
+            return "success"
+        plan = self.controller.decide(facts)
+        report = self.controller.report(facts, plan)
+        results = [] if plan.write_ahead else await execute(self._writer, plan, now)
+        settled = self._learn(item, results)
+        if not any(result.written for result in results if str(result.action.resource) == str(self.controller.resource)):
+            await self._tell(item, report, plan)
+        self._schedule(key, plan)
+        if settled:
+            self.queue.succeed(key)
+            return "requeue_after" if plan.wake_after is not None else "success"
+        self.queue.retry(key)
+        return "requeue"
+
+    def _put_off(self, key: Key, missing: list[Any]) -> str:
+        """The caches lack what we wrote: their events wake the key; overdue ones make for a fresh list."""
+        self._metrics.stale.labels(self.controller.name).inc()
+        for late in self._guard.overdue(missing):
+            for reflector in self.reflectors:
+                if reflector.cache is late.cache:
+                    reflector.relist()
+        self.queue.wake(key, 1.0)
+        return "stale"
+
+    def _learn(self, item: Object, results: list[Result]) -> bool:
+        """Note writes for the guard and refusals for the next look; whether everything had its effect."""
+        key = item.metadata.key
+        known = self._verdicts.setdefault(key, {})
+        for result in results:
+            action = result.action
+            self._metrics.writes.labels(self.controller.name, type(action).__name__.lower(), "done" if result.ok else "failed").inc()
+            if result.verdict is not None:
+                known[action.id] = result.verdict
+            elif result.ok:
+                known.pop(action.id, None)
+            if result.written is not None:
+                self._expect(key, action.resource, (action.namespace, action.name), result.written)
+            self._say(result)
+        if not known:
+            del self._verdicts[key]
+        return all(result.ok for result in results)
+
+    def _say(self, result: Result) -> None:
+        action = result.action
+        if result.ok:
+            log.info("done", step=action.step, reason=action.reason)
+        elif result.verdict is not None:
+            log.warning("refused", step=action.step, reason=result.verdict.reason, message=result.verdict.message)
+        else:
+            log.info("look again", step=action.step, reason=str(result.error))
+
+    def _expect(self, owner: Key, resource: Resource[Object], key: Key, written: Written) -> None:
+        cache = self.caches.get(str(resource))
+        if cache is not None:
+            self._guard.expect(owner, cache, key, written.uid, 0 if written.gone else written.version)
+
+    async def _tell(self, item: Object, report: Report, plan: Plan) -> None:
+        key = item.metadata.key
+        delay = self._status.delay(key)
+        if delay > 0 and not (report.urgent or plan.write_ahead):
+            self.queue.wake(key, delay)
+            return
+        written = await self._status.write(item, report.before, report.status)
+        if written is None:
+            return
+        self._expect(key, self.controller.resource, key, written)
+        for notice in report.notices:
+            log.info("notice", reason=notice.reason, note=notice.note)
+            self.events.record(self.controller.resource, item, kind=notice.type, reason=notice.reason, action=notice.action, note=notice.note)
+
+    def _schedule(self, key: Key, plan: Plan) -> None:
+        self.queue.wake(key, RESYNC * self._setting.random.uniform(0.9, 1.1), Lane.RESYNC)
+        if plan.wake_after is not None:
+            self.queue.wake(key, plan.wake_after)
+
+    def _forget(self, key: Key) -> None:
+        self.queue.forget(key)
+        self._guard.forget(key)
+        self._status.forget(key)
+        self._verdicts.pop(key, None)
+
+
+def _reached(cache: Cache[Object], wanted: dict[str, int], version: int) -> bool:
+    """Whether the cache is at least as new as a list of that version, which held these uids in these versions."""
+    held = {item.metadata.uid: item.metadata.version for item in cache.values()}
+    for uid, at in wanted.items():
+        if held.get(uid, -1) < at and (uid in held or cache.watermark < version):
+            return False  # older than the list, or not there yet; a later deletion is only believed past the list
+    return all(uid in wanted or at > version for uid, at in held.items())

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The executor: carries out the actions of a plan, each with its preconditions, and reports what became of them.
+
+It decides nothing. A stage runs concurrently; the first refusal keeps the later stages from running. An unknown outcome is not an
+error to be hidden: the pass ends, and the next one looks at the world.
+"""
+
+import asyncio
+from dataclasses import dataclass
+
+from drover_operator.core.plan import Action, Create, Delete, Found, Patch, Plan, TryOut, Verdict
+from drover_operator.kube.client import Client, Written
+from drover_operator.kube.errors import AlreadyExists, ApiError, Conflict, Forbidden, KubeError, NotFound
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one action: `written` on success, `verdict` on a refusal or a dry run, `error` when nothing is known."""
+
+    action: Action
+    written: Written | None = None
+    verdict: Verdict | None = None
+    error: KubeError | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether the action has its effect."""
+        return self.error is None and not (self.verdict and self.verdict.refused)
+
+
+async def execute(client: Client, plan: Plan, now: float) -> list[Result]:
+    """Carry out the plan, stage by stage, until one of its actions has no effect."""
+    results: list[Result] = []
+    for stage in plan.stages:
+        done = await asyncio.gather(*(carry_out(client, action, now) for action in stage))
+        results += done
+        if not all(result.ok for result in done):
+            break
+    return results
+
+
+async def carry_out(client: Client, action: Action, now: float) -> Result:
+    """Carry out one action; raises only what is no KubeError, such as the loss of leadership."""
+    try:
+        return await _carry_out(client, action, now)
+    except (Conflict, NotFound) as error:
+        return Result(action, error=error)  # the cache was behind: look again
+    except ApiError as error:
+        return Result(action, verdict=_refusal(error, now), error=error if error.retryable else None)
+    except KubeError as error:
+        return Result(action, error=error)
+
+
+async def _carry_out(client: Client, action: Action, now: float) -> Result:
+    match action:
+        case Create():
+            return await _create(client, action, now)
+        case Patch():
+            return Result(action, await _patch(client, action))
+        case Delete():
+            return Result(action, await _delete(client, action))
+        case TryOut():
+            await client.create(action.resource, action.namespace, action.body, dry_run=True)
+            return Result(action, verdict=Verdict(at=now))
+
+
+async def _patch(client: Client, action: Patch) -> Written:
+    conditions = {"uid": action.uid, "resourceVersion": action.version}
+    body = {**action.body, "metadata": {**action.body.get("metadata", {}), **conditions}}
+    return await client.patch(action.resource, action.namespace, action.name, body, subresource=action.subresource, strategic=action.strategic)
+
+
+async def _delete(client: Client, action: Delete) -> Written:
+    try:
+        return await client.delete(action.resource, action.namespace, action.name, uid=action.uid, version=action.version)
+    except NotFound:
+        return Written(action.uid, 0, gone=True)
+
+
+async def _create(client: Client, action: Create, now: float) -> Result:
+    try:
+        return Result(action, await client.create(action.resource, action.namespace, action.body))
+    except AlreadyExists as error:
+        return await _met(client, action, error, now)
+
+
+async def _met(client: Client, action: Create, error: AlreadyExists, now: float) -> Result:
+    """An object of that name is there: success only if it is the very one that was wanted."""
+    there = (await client.get(action.resource, action.namespace, action.name)).metadata
+    found = Found(
+        uid=there.uid,
+        version=there.resource_version,
+        owner_uid=there.controller_uid(),
+        labels=tuple(there.labels.items()),
+        deleting=there.deletion_timestamp is not None,
+    )
+    if found.owner_uid != action.owner_uid:
+        return Result(action, verdict=Verdict(at=now, reason="NameConflict", message=_whose(action, found), found=found))
+    if found.deleting:
+        return Result(action, error=error)  # its name is free again soon
+    if not set(action.labels) <= set(found.labels):
+        return Result(action, verdict=Verdict(at=now, reason="LabelsChanged", message=f"{action.name} lost labels of ours", found=found))
+    return Result(action, Written(there.uid, there.version))
+
+
+def _whose(action: Create, found: Found) -> str:
+    owner = "controlled by another owner" if found.owner_uid else "controlled by nobody"
+    return f"{action.resource.kind} '{action.name}' exists and is {owner}; rename one of them" + ("" if found.owner_uid else ", or set spec.adopt")
+
+
+def _refusal(error: ApiError, now: float) -> Verdict:
+    terminating = isinstance(error, Forbidden) and error.namespace_terminating
+    reason = "NamespaceTerminating" if terminating else (error.status.reason or "Refused")
+    fields = error.code in (400, 422)
+    return Verdict(at=now, reason=reason, message=str(error), retryable=not fields)

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a controller declares, and how the operator finds controllers: by entry point, ours and a platform team's alike."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from typing import Any, Literal, Protocol
+
+from drover_operator.api.meta import Object
+from drover_operator.api.resource import Resource
+from drover_operator.core.plan import Plan, Verdict
+from drover_operator.kube.cache import Key
+from drover_operator.kube.errors import ConfigurationError
+
+GROUP = "drover.controllers"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watch:
+    """A resource that belongs to keys of the controller; `key_of` names the key, or None for an object that is not ours."""
+
+    resource: Resource[Object]
+    key_of: Callable[[Any], Key | None]
+    selector: str = ""
+    urgent: Callable[[Any], bool] = lambda _: False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Access:
+    """A right that the controller uses: RBAC is generated from these, and nothing else is granted."""
+
+    resource: Resource[Object]
+    verbs: tuple[str, ...]
+    subresource: str = ""
+
+
+class View(Protocol):
+    """What `gather` may see: caches, the time, and what became of earlier actions."""
+
+    @property
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        ...
+
+    def of(self, resource: Resource[Any], key: Key) -> tuple[Any, ...]:
+        """Objects of a watched resource that belong to the key."""
+        ...
+
+    def verdicts(self, key: Key) -> Mapping[str, Verdict]:
+        """Refusals and dry runs of this key by the id of the action."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notice:
+    """An Event to be recorded about the object; `action` is what was done, in CamelCase."""
+
+    reason: str
+    action: str
+    note: str
+    type: Literal["Normal", "Warning"] = "Normal"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What is to be told: the status as it was read and as it should be, whether it must not wait, and Events."""
+
+    before: Any
+    status: Any
+    urgent: bool = False
+    notices: tuple[Notice, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Controller:
+    """One kind and its four pure files. `gather` returns None when there is nothing to decide."""
+
+    name: str
+    resource: Resource[Object]
+    watches: tuple[Watch, ...]
+    access: tuple[Access, ...]
+    gather: Callable[[Any, View], Any]
+    decide: Callable[[Any], Plan]
+    report: Callable[[Any, Any], Report]
+    options: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+def discover() -> tuple[Controller, ...]:
+    """All installed controllers, by name.
+
+    Raises:
+        ConfigurationError: an entry point cannot be loaded, or is not a Controller.
+    """
+    found: dict[str, Controller] = {}
+    for point in entry_points(group=GROUP):
+        try:
+            controller = point.load()
+        except (ImportError, AttributeError) as error:
+            raise ConfigurationError(f"the controller '{point.name}' ({point.value}) cannot be loaded: {error}") from error
+        if not isinstance(controller, Controller):
+            raise ConfigurationError(f"the entry point '{point.name}' ({point.value}) is not a Controller")
+        found[controller.name] = controller
+    return tuple(found[name] for name in sorted(found))

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The status writer: the difference to what the cache shows as a merge patch, at most one a second and key, none when equal."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from drover_operator.api.meta import Object
+from drover_operator.api.resource import Resource
+from drover_operator.kube.cache import Key
+from drover_operator.kube.client import Client, Written
+
+PACE = 1.0  # seconds between two writes of one key that are not urgent
+
+
+class StatusWriter:
+    """Writes status subresources of one resource."""
+
+    def __init__(self, client: Client, resource: Resource[Object], clock: Callable[[], float]) -> None:
+        self._client = client
+        self._resource = resource
+        self._clock = clock
+        self._written_at: dict[Key, float] = {}
+
+    def delay(self, key: Key) -> float:
+        """Seconds until the key's next write may go out; 0 when now."""
+        return max(0.0, self._written_at.get(key, -PACE) + PACE - self._clock())
+
+    async def write(self, item: Object, old: Any, new: Any) -> Written | None:
+        """Write `new` over `old`, on exactly the version that was read; None when there is no difference."""
+        difference = merge_patch(msgspec.to_builtins(old), msgspec.to_builtins(new))
+        if not difference:
+            return None
+        meta = item.metadata
+        self._written_at[meta.key] = self._clock()
+        conditions = {"uid": meta.uid, "resourceVersion": meta.resource_version}
+        body = {"metadata": conditions, "status": difference}
+        return await self._client.patch(self._resource, meta.namespace, meta.name, body, subresource="status")
+
+    def forget(self, key: Key) -> None:
+        """The key is gone."""
+        self._written_at.pop(key, None)
+
+
+def merge_patch(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """The RFC 7396 patch that makes `new` of `old`; empty when they are equal. Null members of `new` count as missing."""
+    patch: dict[str, Any] = {}
+    for name in old.keys() | new.keys():
+        before, after = old.get(name), new.get(name)
+        if before == after:
+            continue
+        if isinstance(before, dict) and isinstance(after, dict):
+            patch[name] = merge_patch(before, after)
+        else:
+            patch[name] = after
+    return dict(sorted(patch.items()))

@@ -1,0 +1,1 @@
+"""Tools for developers of Drover; nothing here is part of the installed packages."""

@@ -1,0 +1,14 @@
+"""The local cluster: a real Kubernetes control plane as plain processes on loopback, with fake nodes.
+
+from tools.cluster import Cluster
+
+cluster = Cluster("mine")
+cluster.up(kwok_nodes=5, log=print)
+...  # cluster.kubeconfig, cluster.bin / "kubectl"
+cluster.down()
+"""
+
+from tools.cluster.cluster import Cluster, Status, names
+from tools.cluster.errors import ClusterError
+
+__all__ = ["Cluster", "ClusterError", "Status", "names"]

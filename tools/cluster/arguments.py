@@ -1,0 +1,189 @@
+"""The command lines of the control plane: pure functions of where things are and what was asked for."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tools.cluster.record import Settings
+
+SERVICE_RANGE = "10.96.0.0/16"
+POD_RANGE = "10.250.0.0/16"
+NODE_LABEL = "type=kwok"
+_LEASE, _FAST_LEASE = 40, 4
+
+
+@dataclass(frozen=True)
+class Ports:
+    """The ports of one cluster, all on 127.0.0.1."""
+
+    api: int
+    etcd: int
+    peer: int
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the files of one cluster are."""
+
+    folder: Path
+    binaries: Path
+
+    @property
+    def certificates(self) -> Path:
+        """The folder with keys, certificates and the kubeconfigs of the components."""
+        return self.folder / "certificates"
+
+    @property
+    def logs(self) -> Path:
+        """The folder with one log per process."""
+        return self.folder / "logs"
+
+    @property
+    def stages(self) -> Path:
+        """The folder with the copies of the kwok stages that this cluster runs with."""
+        return self.folder / "stages"
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The kubeconfig for people."""
+        return self.folder / "admin.kubeconfig"
+
+    @property
+    def record(self) -> Path:
+        """The record of settings and processes."""
+        return self.folder / "cluster.json"
+
+    def binary(self, name: str) -> str:
+        """Return the path of a program."""
+        return str(self.binaries / name)
+
+    def crt(self, name: str) -> str:
+        """Return the path of a certificate."""
+        return str(self.certificates / f"{name}.crt")
+
+    def key(self, name: str) -> str:
+        """Return the path of a private key."""
+        return str(self.certificates / f"{name}.key")
+
+    def component_kubeconfig(self, user: str) -> Path:
+        """Return the path of a component's own kubeconfig."""
+        return self.certificates / f"{user}.kubeconfig"
+
+
+def etcd(layout: Layout, ports: Ports, settings: Settings) -> list[str]:
+    """Return the command line of the datastore; only holders of a certificate of its own authority can talk to it."""
+    client, peer = f"https://127.0.0.1:{ports.etcd}", f"https://127.0.0.1:{ports.peer}"
+    return [
+        layout.binary("etcd"),
+        f"--data-dir={layout.folder / 'etcd'}",
+        f"--listen-client-urls={client}",
+        f"--advertise-client-urls={client}",
+        f"--listen-peer-urls={peer}",
+        f"--initial-advertise-peer-urls={peer}",
+        f"--initial-cluster=default={peer}",
+        "--log-level=warn",
+        "--client-cert-auth",
+        "--peer-client-cert-auth",
+        *(
+            f"--{prefix}{flag}={path}"
+            for prefix in ("", "peer-")
+            for flag, path in (
+                ("trusted-ca-file", layout.crt("etcd-ca")),
+                ("cert-file", layout.crt("etcd")),
+                ("key-file", layout.key("etcd")),
+            )
+        ),
+        *([] if settings.fsync else ["--unsafe-no-fsync"]),
+    ]
+
+
+def kube_apiserver(layout: Layout, ports: Ports, settings: Settings) -> list[str]:
+    """Return the command line of the API server: TLS, RBAC, the default admission plugins and NodeRestriction."""
+    tolerations = ["--default-not-ready-toleration-seconds=2", "--default-unreachable-toleration-seconds=2"]
+    return [
+        layout.binary("kube-apiserver"),
+        "--bind-address=127.0.0.1",
+        f"--secure-port={ports.api}",
+        "--advertise-address=127.0.0.1",
+        "--endpoint-reconciler-type=none",  # a loopback address cannot be an endpoint
+        f"--tls-cert-file={layout.crt('kube-apiserver')}",
+        f"--tls-private-key-file={layout.key('kube-apiserver')}",
+        f"--client-ca-file={layout.crt('ca')}",
+        "--anonymous-auth=false",
+        "--authorization-mode=Node,RBAC",
+        "--enable-admission-plugins=NodeRestriction",
+        "--allow-privileged=true",
+        f"--service-account-key-file={layout.certificates / 'service-accounts.pub'}",
+        f"--service-account-signing-key-file={layout.key('service-accounts')}",
+        "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
+        f"--service-cluster-ip-range={SERVICE_RANGE}",
+        f"--etcd-servers=https://127.0.0.1:{ports.etcd}",
+        f"--etcd-cafile={layout.crt('etcd-ca')}",
+        f"--etcd-certfile={layout.crt('etcd')}",
+        f"--etcd-keyfile={layout.key('etcd')}",
+        "--profiling=false",
+        *(tolerations if settings.fast else []),
+    ]
+
+
+def _client(layout: Layout, name: str) -> list[str]:
+    return [
+        layout.binary(name),
+        f"--kubeconfig={layout.component_kubeconfig(name)}",
+        "--leader-elect=false",
+        "--kube-api-qps=500",
+        "--kube-api-burst=500",
+        "--secure-port=0",  # serves nothing, so needs no port
+        "--profiling=false",
+    ]
+
+
+def kube_controller_manager(layout: Layout, _ports: Ports, settings: Settings) -> list[str]:
+    """Return the command line of the controller manager; `fast` makes it notice a lost node in 5 s instead of 50 s."""
+    quick = ["--node-monitor-period=500ms", "--node-monitor-grace-period=5s"]
+    return [
+        *_client(layout, "kube-controller-manager"),
+        "--use-service-account-credentials=true",
+        f"--service-account-private-key-file={layout.key('service-accounts')}",
+        f"--root-ca-file={layout.crt('ca')}",
+        f"--cluster-signing-cert-file={layout.crt('ca')}",
+        f"--cluster-signing-key-file={layout.key('ca')}",
+        *(quick if settings.fast else []),
+    ]
+
+
+def kube_scheduler(layout: Layout, _ports: Ports, _settings: Settings) -> list[str]:
+    """Return the command line of the scheduler."""
+    return _client(layout, "kube-scheduler")
+
+
+def kwok(layout: Layout, _ports: Ports, settings: Settings) -> list[str]:
+    """Return the command line of kwok, which plays the kubelets of all nodes with its label."""
+    files = [f"--config={layout.stages / f'{index}.yaml'}" for index in range(1 + len(settings.stages))]
+    return [
+        layout.binary("kwok"),
+        f"--kubeconfig={layout.component_kubeconfig('kwok')}",
+        *files,
+        "--manage-all-nodes=false",
+        f"--manage-nodes-with-label-selector={NODE_LABEL}",
+        f"--node-lease-duration-seconds={_FAST_LEASE if settings.fast else _LEASE}",
+        f"--cidr={POD_RANGE}",
+    ]
+
+
+Builder = Callable[[Layout, Ports, Settings], list[str]]
+DATASTORE = "etcd"
+API_SERVER = "kube-apiserver"
+_BUILDERS: dict[str, Builder] = {
+    DATASTORE: etcd,
+    API_SERVER: kube_apiserver,
+    "kube-controller-manager": kube_controller_manager,
+    "kube-scheduler": kube_scheduler,
+    "kwok": kwok,
+}
+
+
+def command_lines(layout: Layout, ports: Ports, settings: Settings) -> dict[str, list[str]]:
+    """Return the command line of each process, in the order in which they are started."""
+    wanted: Sequence[str] = [name for name in _BUILDERS if name != "kwok" or settings.kwok_nodes]
+    return {name: _BUILDERS[name](layout, ports, settings) for name in wanted}

@@ -1,0 +1,262 @@
+"""One local cluster: up, down, restart of a process, status. The interface for tests and the demo."""
+
+import re
+import shutil
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from tools.cluster import binaries
+from tools.cluster.api import Api
+from tools.cluster.arguments import Layout
+from tools.cluster.bringup import Bringup, in_order_of_ending, start_fresh
+from tools.cluster.errors import ClusterError
+from tools.cluster.locks import locked_folder
+from tools.cluster.paths import clusters_folder
+from tools.cluster.processes import Process, boot_id, marked, stop
+from tools.cluster.record import Record, Settings, load
+
+Log = Callable[[str], object]
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?")
+_GRACE = 3.0  # seconds; an API server with open watches would take a minute
+
+
+def _silent(_line: str) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Status:
+    """A cluster as it is now; `nodes` is ready and all, or None if the API server does not answer."""
+
+    name: str
+    port: int
+    nodes: tuple[int, int] | None
+    processes: dict[str, Process]
+
+
+class Cluster:
+    """A local control plane with fake nodes, known by its name; several run side by side."""
+
+    def __init__(self, name: str = "default") -> None:
+        """Name a cluster, running or not.
+
+        Raises:
+            ClusterError: the name is not a short lower-case DNS label.
+
+        """
+        if not _NAME.fullmatch(name):
+            message = f"{name!r} cannot name a cluster: use up to 40 lower-case letters, digits and dashes"
+            raise ClusterError(message)
+        self.name = name
+        self._layout = Layout(clusters_folder() / name, binaries.bin_folder())
+
+    @property
+    def folder(self) -> Path:
+        """The state folder, with the logs in `logs`; it is there only while the cluster is."""
+        return self._layout.folder
+
+    @property
+    def bin(self) -> Path:
+        """The folder with the binaries, kubectl among them, built now if need be."""
+        return binaries.ensure(_silent)
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The kubeconfig of its administrator.
+
+        Raises:
+            ClusterError: there is no such cluster, or it never came up.
+
+        """
+        if not self._record().ready:
+            message = f"cluster {self.name} is not up; the logs are in {self._layout.logs}"
+            raise ClusterError(message)
+        return self._layout.kubeconfig
+
+    def up(
+        self,
+        *,
+        kwok_nodes: int = 5,
+        pods_per_node: int = 110,
+        fast: bool = False,
+        fsync: bool = False,
+        stages: Sequence[Path | str] = (),
+        log: Log = _silent,
+    ) -> None:
+        """Bring the cluster up and wait until it is usable; mend it if a part of it died; no change if it runs.
+
+        Raises:
+            ClusterError: it did not come up; nothing of it runs then, and its logs are kept until `down`.
+
+        """
+        files = tuple(str(Path(file).absolute()) for file in stages)
+        settings = Settings(kwok_nodes, pods_per_node, fast, fsync, files)
+        binaries.ensure(log)
+        with self._locked(log):
+            record = load(self._layout.record)
+            if record and record.ready and self._keep(record, log):
+                for line in record.settings.differences(settings):
+                    log(f"cluster {self.name}: {line}; `down` and then `up` changes it")
+                return
+            self._start(settings, log)
+
+    def down(self, log: Log = _silent) -> bool:
+        """End every process of the cluster and remove its state; return whether there was anything.
+
+        Raises:
+            ClusterError: a process cannot be ended; the state is kept then.
+
+        """
+        if not self.folder.is_dir():
+            return False
+        with self._locked(log):
+            self._end_all()
+            shutil.rmtree(self.folder)
+        return True
+
+    def stop(self, process: str, *, kill: bool = False, log: Log = _silent) -> None:
+        """End one process, with SIGKILL at once if `kill`; `start` or `up` brings it back.
+
+        Raises:
+            ClusterError: there is no such cluster or process, or it cannot be ended.
+
+        """
+        self._process(process)
+        with self._locked(log):
+            stop([self._process(process)], 0 if kill else _GRACE)
+
+    def start(self, process: str, log: Log = _silent) -> None:
+        """Start one ended process again, with the same arguments and port; wait for it if it is the API server.
+
+        Raises:
+            ClusterError: there is no such cluster or process, or it did not come up.
+
+        """
+        self._process(process)
+        with self._locked(log):
+            record = self._record()
+            if process in record.dead:
+                others = frozenset(record.dead) - {process}
+                bringup = Bringup(self._context, self._layout, record, others)
+                bringup.start(process, list(record.processes[process].argv))
+
+    def restart(self, process: str, *, kill: bool = False, log: Log = _silent) -> None:
+        """End one process and start it again with the same arguments and port.
+
+        Raises:
+            ClusterError: there is no such cluster or process, or it did not come up.
+
+        """
+        self.stop(process, kill=kill, log=log)
+        self.start(process, log=log)
+
+    def process_pid(self, process: str) -> int:
+        """Return the pid of a process.
+
+        Raises:
+            ClusterError: there is no such cluster or process, or it is dead.
+
+        """
+        one = self._process(process)
+        if not one.alive:
+            message = f"{process} of cluster {self.name} is dead"
+            raise ClusterError(message)
+        return one.pid
+
+    def status(self) -> Status:
+        """Return what runs.
+
+        Raises:
+            ClusterError: there is no such cluster.
+
+        """
+        record = self._record()
+        nodes = Api(record.port, self._layout.certificates).ready_nodes()
+        return Status(self.name, record.port, nodes, record.processes)
+
+    def _record(self) -> Record:
+        record = load(self._layout.record)
+        if record is None:
+            message = f"there is no cluster named {self.name}; `up --name {self.name}` makes one"
+            raise ClusterError(message)
+        return record
+
+    def _process(self, process: str) -> Process:
+        processes = self._record().processes
+        if process not in processes:
+            message = f"cluster {self.name} has no process {process}: it has {', '.join(processes)}"
+            raise ClusterError(message)
+        return processes[process]
+
+    @property
+    def _context(self) -> str:
+        return f"drover-{self.name}"
+
+    @contextmanager
+    def _locked(self, log: Log) -> Generator[None, None, None]:
+        busy = partial(log, f"cluster {self.name}: waiting for another command to finish")
+        with locked_folder(self.folder, busy):
+            yield
+
+    def _keep(self, record: Record, log: Log) -> bool:
+        """Leave a whole cluster alone or mend it; return False if it must be made anew."""
+        if not record.dead and Api(record.port, self._layout.certificates).ready():
+            log(f"cluster {self.name} is up already: https://127.0.0.1:{record.port}")
+            return True
+        if any(process.boot != boot_id() for process in record.processes.values()):
+            log(f"cluster {self.name}: the machine was started again since; making the cluster anew")
+            return False
+        log(f"cluster {self.name}: dead: {', '.join(record.dead) or 'nothing, but no answer'}; mending")
+        return self._mend(record, log)
+
+    def _mend(self, record: Record, log: Log) -> bool:
+        dead = record.dead
+        try:
+            Bringup(self._context, self._layout, record).mend()
+        except ClusterError as error:
+            log(f"cluster {self.name}: cannot be mended, making it anew ({str(error).splitlines()[0]})")
+            return False
+        except BaseException:
+            stop([record.processes[name] for name in dead], _GRACE)
+            raise
+        log(f"cluster {self.name}: mended, nothing in it was lost")
+        return True
+
+    def _start(self, settings: Settings, log: Log) -> None:
+        begin = time.monotonic()
+        self._end_all()
+        self._clear()
+        try:
+            record = start_fresh(self._context, self._layout, settings)
+        except ClusterError:
+            self._end_all()
+            raise
+        except BaseException:
+            self._end_all()
+            shutil.rmtree(self.folder)
+            raise
+        took = time.monotonic() - begin
+        log(f"cluster {self.name} is up: https://127.0.0.1:{record.port}, {settings.kwok_nodes} nodes, {took:.1f} s")
+
+    def _clear(self) -> None:
+        for entry in self.folder.iterdir():
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
+
+    def _end_all(self) -> None:
+        record = load(self._layout.record)
+        for group in in_order_of_ending(record) if record else []:
+            stop([record.processes[name] for name in group] if record else [], _GRACE)
+        stop(marked(self.folder), _GRACE)
+
+
+def names() -> list[str]:
+    """Return the names of all clusters that have a state folder."""
+    folder = clusters_folder()
+    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir()) if folder.is_dir() else []
