@@ -18,6 +18,10 @@ STAMP := .venv/.drover-setup
 demo: setup ## Show the main job on a local control plane; FROM=DIR imports and runs your own Deployments
 	$(PY) -m tools.demo $(if $(FROM),--from "$(FROM)")
 
+.PHONY: demo-down
+demo-down: ## Stop the demonstration: operator, cluster and all
+	@python3 -m tools.cluster down --name demo
+
 .PHONY: cluster
 cluster: ## Start a local control plane: NAME=default KWOK=5 (fake nodes) FAST=1 (notices lost nodes sooner)
 	@if [ "$(NODES)" != 0 ]; then echo "error: NODES=$(NODES): real nodes are not supported yet; use KWOK=n for simulated ones" >&2; exit 1; fi

@@ -74,9 +74,11 @@ MODES = [
 ]
 
 
-@pytest.mark.parametrize("mode, phase, is_ready, restarts, why", MODES, ids=[row[0] for row in MODES])
+@pytest.mark.parametrize("row", MODES, ids=[row[0] for row in MODES])
 @pytest.mark.parametrize("by", ["annotation", "image"])
-def test_behaviours(by: str, mode: str, phase: str, is_ready: str, restarts: int, why: str) -> None:
+def test_behaviours(by: str, row: tuple[str, str, str, int, str]) -> None:
+    mode, phase, is_ready, restarts, why = row
+
     async def scenario(cluster: SimulatedCluster) -> None:
         cluster.set_image_behaviour("bad:1", mode)
         cluster.apply(pod(annotations={BEHAVIOUR_ANNOTATION: mode}) if by == "annotation" else pod(image="bad:1"))

@@ -344,8 +344,10 @@ FENCE = [
 ]
 
 
-@pytest.mark.parametrize("epoch, holder, method, path, status, why", FENCE, ids=[row[5] for row in FENCE])
-def test_the_epoch_fence(epoch: str, holder: str, method: str, path: str, status: int, why: str) -> None:
+@pytest.mark.parametrize("row", FENCE, ids=[row[5] for row in FENCE])
+def test_the_epoch_fence(row: tuple[str, str, str, str, int, str]) -> None:
+    epoch, holder, method, path, status, why = row
+
     async def scenario(api: Api) -> None:
         headers = {
             "impersonate-user": "drover:operator:0",

@@ -39,9 +39,10 @@ def _meta(service: ManagedService, name: str, labels: dict[str, str]) -> Body:
 
 
 def front(service: ManagedService) -> Body:
-    """The Service of the same name: what clients connect to."""
+    """The Service of the same name: what clients connect to. It carries the labels of the ManagedService, for those who select Services."""
+    meta = _meta(service, service.metadata.name, service.metadata.labels)
     spec: Body = {"selector": naming.selector(service.metadata.name), "ports": ports(service)}
-    return {"apiVersion": "v1", "kind": SERVICES.kind, "metadata": _meta(service, service.metadata.name, {}), "spec": spec}
+    return {"apiVersion": "v1", "kind": SERVICES.kind, "metadata": meta, "spec": spec}
 
 
 def ports(service: ManagedService) -> list[Body]:

@@ -57,6 +57,7 @@ class _Draft:
             deferred=tuple(Deferred(step=wait.step, reason=wait.reason) for wait in self.waits if wait.step),
             wake_after=max(0.0, min(seconds)) + DEADLINE_GRACE if seconds else None,
             write_ahead=write_ahead,
+            held=tuple(wait.held for wait in self.waits if wait.held),
             memory=judged.memory,
             roster=judged.roster,
             demand=judged.demand,
@@ -110,7 +111,8 @@ def _begins(stored: Memory, memory: Memory) -> bool:
 def _own(draft: _Draft) -> None:
     """Own objects and the revision, before instances are made of it."""
     facts, judged = draft.judged.facts, draft.judged
-    actions, waits = ownership.owned(facts)
+    ready = sum(1 for each in judged.roster if each.live and each.pod.status.is_true("Ready"))
+    actions, waits = ownership.owned(facts, whole=ready >= judged.demand.replicas)
     draft.early += [*actions, *ownership.restored(facts, judged.roster)]
     draft.waits += waits
     if facts.wanted.uid or facts.collision or facts.service.spec.pin is not None or not _wants_creation(judged):
@@ -244,7 +246,7 @@ def _create_one(draft: _Draft, revision: Revision, slot: int) -> None:
         return
     verdict = facts.verdicts.get(create.id)
     if verdict is not None and verdict.found is not None and (left := verdict.at + ownership.CONFLICT_PAUSE - facts.now) > 0:
-        draft.waits.append(Wait(step=create.step, reason=Reason.NAME_CONFLICT, seconds=left))
+        draft.waits.append(Wait(step=create.step, reason=Reason.NAME_CONFLICT, seconds=left, held=create.id))
         return
     draft.creates.append(create)
 

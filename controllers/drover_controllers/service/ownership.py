@@ -33,8 +33,11 @@ def finalizer(service: ManagedService, *, wanted: bool) -> Patch:
     )
 
 
-def owned(facts: Facts) -> tuple[list[Action], list[Wait]]:
-    """Actions on the Service and the disruption budget, and what is held up by objects in the way."""
+def owned(facts: Facts, *, whole: bool) -> tuple[list[Action], list[Wait]]:
+    """Actions on the Service and the disruption budget, and what is held up by objects in the way.
+
+    `whole` says that all wanted instances are ready: before that, adopting a Service would cut off those who serve it now.
+    """
     service, actions, waits = facts.service, list[Action](), list[Wait]()
     wanted: list[tuple[Resource[Object], Object | None, Body, Body]] = [
         (DISRUPTION_BUDGETS, facts.budget, build.disruption_budget(service), _budget_drift(service, facts.budget))
@@ -43,13 +46,16 @@ def owned(facts: Facts) -> tuple[list[Action], list[Wait]]:
         wanted.append((SERVICES, facts.front, build.front(service), _front_drift(service, facts.front)))
     for resource, held, body, drift in wanted:
         if held is None:
-            _take(facts, resource, body, actions, waits)
+            action, wait = _take(facts, resource, body, whole=whole or resource is not SERVICES)
+            actions += [action] if action else []
+            waits += [wait] if wait else []
         elif drift:
             actions.append(_patch(resource, held, drift, f"restore {resource.kind} {held.metadata.name}", Reason.DRIFT))
     return actions, waits
 
 
-def _take(facts: Facts, resource: Resource[Object], body: Body, actions: list[Action], waits: list[Wait]) -> None:
+def _take(facts: Facts, resource: Resource[Object], body: Body, *, whole: bool) -> tuple[Action | None, Wait | None]:
+    """Create the object, or take over the one that is in the way if that is asked for; else wait and look again."""
     meta = facts.service.metadata
     create = Create(
         resource=resource,
@@ -63,13 +69,15 @@ def _take(facts: Facts, resource: Resource[Object], body: Body, actions: list[Ac
     )
     verdict = facts.verdicts.get(create.id)
     if verdict is None or verdict.found is None:
-        actions.append(create)
-    elif verdict.found.owner_uid == meta.uid or (facts.service.spec.adopt and not verdict.found.owner_uid):
-        actions.append(_adopt(resource, meta.namespace, meta.name, verdict, body))
-    elif (left := verdict.at + CONFLICT_PAUSE - facts.now) > 0:
-        waits.append(Wait(step=create.step, reason=Reason.NAME_CONFLICT, seconds=left))
-    else:
-        actions.append(create)
+        return create, None
+    left = verdict.at + CONFLICT_PAUSE - facts.now
+    ours = verdict.found.owner_uid == meta.uid
+    if left <= 0:
+        return create, None
+    if ours or (facts.service.spec.adopt and not verdict.found.owner_uid and whole):
+        return _adopt(resource, meta.namespace, meta.name, verdict, body), None
+    waits_for_health = facts.service.spec.adopt and not verdict.found.owner_uid
+    return None, Wait(step=create.step, reason=Reason.WAITING_FOR_HEALTH if waits_for_health else Reason.NAME_CONFLICT, seconds=left, held=create.id)
 
 
 def _adopt(resource: Resource[Object], namespace: str, name: str, verdict: Verdict, body: Body) -> Patch:
@@ -108,6 +116,8 @@ def _budget_drift(service: ManagedService, held: PodDisruptionBudget | None) -> 
 
 def _meta_drift(service: ManagedService, held: Object) -> Body:
     ours = {naming.SERVICE_LABEL: service.metadata.name, naming.MANAGED_BY_LABEL: naming.MANAGED_BY}
+    if isinstance(held, Service):
+        ours = {**service.metadata.labels, **ours}
     drift: Body = {}
     if not ours.items() <= held.metadata.labels.items():
         drift["labels"] = ours
@@ -132,8 +142,8 @@ def try_out(facts: Facts) -> tuple[TryOut | None, Wait | None]:
         return action, None
     left = verdict.at + REJECTION_PAUSE - facts.now
     if verdict.refused and left > 0:
-        return None, Wait(step=action.step, reason=Reason.INVALID_TEMPLATE, seconds=left)
-    return (action if verdict.refused else None), None
+        return None, Wait(step=action.step, reason=Reason.INVALID_TEMPLATE, seconds=left, held=action.id)
+    return (action, None) if verdict.refused else (None, Wait(step="", reason=Reason.ROLLING_OUT, held=action.id))
 
 
 def record(facts: Facts, revision: Revision, stable: str) -> Create:

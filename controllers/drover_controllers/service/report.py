@@ -48,7 +48,7 @@ def report(facts: Facts, plan: ServicePlan) -> Report:
     old = facts.service.status
     now = utc(facts.now)
     target_phase = phase(facts, plan)
-    way = path(old.phase, target_phase)
+    way = path(old.phase, target_phase) or _quick_scale(old, plan, target_phase)
     reached = way[-1] if way else (old.phase or target_phase)
     transitions = tuple(_transition(facts, plan, before, after) for before, after in zip((old.phase, *way), way, strict=False))
     conditions = renewed(old.conditions, _conditions(facts, plan, reached), facts.now, facts.service.metadata.generation)
@@ -79,7 +79,18 @@ def report(facts: Facts, plan: ServicePlan) -> Report:
         conditions=conditions,
     )
     lost = (Notice(reason=Reason.MEMORY_LOST, action="Remember", note=MEANING[Reason.MEMORY_LOST].what, type="Warning"),) if plan.course.memory_lost else ()
-    return Report(before=old, status=status, urgent=bool(way), notices=(*(_notice(plan, each) for each in transitions), *lost, *_troubles(old, conditions)))
+    return Report(
+        before=old if old.observed_generation else None,
+        status=status,
+        urgent=bool(way) or _told(old.conditions) != _told(conditions),
+        notices=(*(_notice(plan, each) for each in transitions), *lost, *_troubles(old, conditions)),
+    )
+
+
+def _quick_scale(old: ManagedServiceStatus, plan: ServicePlan, now: Phase) -> tuple[Phase, ...]:
+    """A change of the replica number that was reached between two writes of the status is told all the same."""
+    before, after = old.rollout.settled_replicas, plan.memory.settled_replicas
+    return ("Scale", "Run") if old.phase == now == "Run" and before not in (-1, after) else ()
 
 
 def _transition(facts: Facts, plan: ServicePlan, before: Phase | None, after: Phase) -> Transition:
@@ -209,6 +220,10 @@ def _summary(conditions: tuple[Condition, ...]) -> str:
         if by[kind].status == "True":
             return by[kind].reason
     return by["Ready"].reason
+
+
+def _told(conditions: tuple[Condition, ...]) -> list[tuple[str, str, str]]:
+    return [(each.type, each.status, each.reason) for each in conditions]
 
 
 def _direction(plan: ServicePlan) -> Literal["Out", "In"]:

@@ -141,11 +141,15 @@ class Proposal:
 
 @dataclass(frozen=True, kw_only=True)
 class Wait:
-    """Something that is wanted and not done yet: why, and in how many seconds to look again (None: an event will tell)."""
+    """Something that is wanted and not done yet: why, and in how many seconds to look again (None: an event will tell).
+
+    `held` is the id of the action whose verdict is waited out. A wait without a step is not shown to people.
+    """
 
     step: str
     reason: Reason
     seconds: float | None = None
+    held: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -315,10 +315,10 @@ class Transition(Wire, frozen=True):
 
     time: Annotated[datetime, Meta(description="When it was seen.")]
     to: Annotated[Phase, Meta(description="The phase after it.")]
+    cause: Annotated[Literal["expected", "unexpected"], Meta(description="Wanted by someone, or a fault.")]
+    trigger: Annotated[Short, Meta(description="What set it off.")]
+    revision: Annotated[Name63, Meta(description="Target revision at that time.")]
     source: Annotated[Phase | None, Meta(description="The phase before it.")] = msgspec.field(default=None, name="from")
-    cause: Annotated[Literal["expected", "unexpected"], Meta(description="Wanted by someone, or a fault.")] = "expected"
-    trigger: Annotated[Short, Meta(description="What set it off.")] = ""
-    revision: Annotated[Name63, Meta(description="Target revision at that time.")] = ""
 
 
 class ManagedServiceStatus(Wire, frozen=True, omit_defaults=False):

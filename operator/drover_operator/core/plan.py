@@ -112,13 +112,15 @@ class Plan:
     """What to do now, what waits and why, and when to look again even if nothing happens.
 
     `wake_after` is in seconds. `write_ahead` says that the report of this pass must be stored before anything is done; such a plan
-    has no stages.
+    has no stages. `held` names the actions that are not taken because of what became of them before: those verdicts stay known,
+    all others are forgotten with the pass.
     """
 
     stages: tuple[Stage, ...] = ()
     deferred: tuple[Deferred, ...] = ()
     wake_after: float | None = None
     write_ahead: bool = False
+    held: tuple[str, ...] = ()
 
     @property
     def actions(self) -> tuple[Action, ...]:

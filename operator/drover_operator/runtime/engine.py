@@ -222,7 +222,7 @@ class Engine:
         plan = self.controller.decide(facts)
         report = self.controller.report(facts, plan)
         results = [] if plan.write_ahead else await execute(self._writer, plan, now)
-        settled = self._learn(item, results)
+        settled = self._learn(item, plan, results)
         if not any(result.written for result in results if str(result.action.resource) == str(self.controller.resource)):
             await self._tell(item, report, plan)
         self._schedule(key, plan)
@@ -242,22 +242,21 @@ class Engine:
         self.queue.wake(key, 1.0)
         return "stale"
 
-    def _learn(self, item: Object, results: list[Result]) -> bool:
+    def _learn(self, item: Object, plan: Plan, results: list[Result]) -> bool:
         """Note writes for the guard and refusals for the next look; whether everything had its effect."""
         key = item.metadata.key
-        known = self._verdicts.setdefault(key, {})
+        before = self._verdicts.pop(key, {})
+        known = {each: before[each] for each in plan.held if each in before}
         for result in results:
             action = result.action
             self._metrics.writes.labels(self.controller.name, type(action).__name__.lower(), "done" if result.ok else "failed").inc()
             if result.verdict is not None:
                 known[action.id] = result.verdict
-            elif result.ok:
-                known.pop(action.id, None)
             if result.written is not None:
                 self._expect(key, action.resource, (action.namespace, action.name), result.written)
             self._say(result)
-        if not known:
-            del self._verdicts[key]
+        if known:
+            self._verdicts[key] = known
         return all(result.ok for result in results)
 
     def _say(self, result: Result) -> None:
@@ -276,8 +275,8 @@ class Engine:
 
     async def _tell(self, item: Object, report: Report, plan: Plan) -> None:
         key = item.metadata.key
-        delay = self._status.delay(key)
-        if delay > 0 and not (report.urgent or plan.write_ahead):
+        delay = 0.0 if plan.write_ahead else self._status.delay(key, urgent=report.urgent)
+        if delay > 0 and self._status.differs(report.before, report.status):
             self.queue.wake(key, delay)
             return
         written = await self._status.write(item, report.before, report.status)

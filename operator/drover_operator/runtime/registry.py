@@ -63,7 +63,7 @@ class Notice:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What is to be told: the status as it was read and as it should be, whether it must not wait, and Events."""
+    """What is to be told: the status as it was read (None: there is none yet) and as it should be, whether a person should see it soon, and Events."""
 
     before: Any
     status: Any

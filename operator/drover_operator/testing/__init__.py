@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The test kit: a simulated Kubernetes cluster in this process, under virtual time.
+
+async def scenario() -> None:
+    cluster = SimulatedCluster(seed=1)
+    await cluster.start()
+    ...
+
+virtualtime.run(scenario)
+"""
+
+from drover_operator.testing.apiserver import Write
+from drover_operator.testing.cluster import SimulatedCluster
+from drover_operator.testing.connection import SimulatedTransport
+from drover_operator.testing.faults import Deliver, Faults, WatchEvent, times
+from drover_operator.testing.kubelet import BEHAVIOUR_ANNOTATION, READY_AFTER_ANNOTATION, Behaviour
+from drover_operator.testing.refusal import refusal
+
+__all__ = [
+    "BEHAVIOUR_ANNOTATION",
+    "READY_AFTER_ANNOTATION",
+    "Behaviour",
+    "Deliver",
+    "Faults",
+    "SimulatedCluster",
+    "SimulatedTransport",
+    "WatchEvent",
+    "Write",
+    "refusal",
+    "times",
+]

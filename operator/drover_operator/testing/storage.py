@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Versions of objects and the log of their changes: what etcd and the watch cache are to the real API server.
+
+Objects are plain JSON dicts and immutable by convention: whoever changes one makes new dicts on the way down and shares the
+rest. So nothing is ever copied deep, and each version is encoded once for all readers and watchers.
+"""
+
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from drover_operator.testing.kinds import KINDS, Kind
+from drover_operator.testing.objects import Json, is_object
+
+LOG_LIMIT = 100_000
+
+
+class Version:
+    """One version of one object."""
+
+    __slots__ = ("_body", "_metadata_body", "data", "kind", "meta", "name", "namespace", "revision", "uid")
+
+    def __init__(self, kind: Kind, data: Json, revision: int) -> None:
+        self.kind = kind
+        self.data = data
+        self.revision = revision
+        self.meta: Json = data["metadata"]
+        self.name: str = self.meta["name"]
+        self.namespace: str = self.meta.get("namespace", "")
+        self.uid: str = self.meta.get("uid", "")
+        self._body: bytes | None = None
+        self._metadata_body: bytes | None = None
+
+    @property
+    def key(self) -> str:
+        """Order of lists, as in etcd."""
+        return f"{self.namespace}/{self.name}"
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Labels of this version."""
+        return self.meta.get("labels") or {}
+
+    @property
+    def deleting(self) -> bool:
+        """Whether it carries a deletion timestamp."""
+        return "deletionTimestamp" in self.meta
+
+    @property
+    def body(self) -> bytes:
+        """The object as JSON."""
+        if self._body is None:
+            self._body = msgspec.json.encode(self.data)
+        return self._body
+
+    @property
+    def metadata_body(self) -> bytes:
+        """Only the metadata, as PartialObjectMetadata."""
+        if self._metadata_body is None:
+            self._metadata_body = msgspec.json.encode({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": self.meta})
+        return self._metadata_body
+
+    def field(self, path: str) -> str:
+        """A field by a path such as `.spec.nodeName`, as a string; "" when it is missing."""
+        value: Any = self.data
+        for part in path.strip(".").split("."):
+            if not is_object(value):
+                return ""
+            value = value.get(part)
+        return "" if value is None else str(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One entry of the log; on a deletion `current` is the last state at the version of the deletion."""
+
+    revision: int
+    current: Version
+    previous: Version | None
+    deleted: bool = False
+
+    @property
+    def type(self) -> str:
+        """The type of a watch event without selectors."""
+        return "DELETED" if self.deleted else "MODIFIED" if self.previous else "ADDED"
+
+
+Subscriber = Callable[[Change], None]
+
+
+class Storage:
+    """All objects, one global version counter, one log per resource."""
+
+    def __init__(self) -> None:
+        self.revision = 1
+        self.compacted = 0
+        self._objects: dict[Kind, dict[str, dict[str, Version]]] = {kind: {} for kind in KINDS}
+        self._uids: dict[str, Version] = {}
+        self._logs: dict[Kind, deque[Change]] = {kind: deque(maxlen=LOG_LIMIT) for kind in KINDS}
+        self._subscribers: dict[Kind, list[Subscriber]] = {kind: [] for kind in KINDS}
+
+    def get(self, kind: Kind, namespace: str, name: str) -> Version | None:
+        """The current version of an object."""
+        return self._objects[kind].get(namespace, {}).get(name)
+
+    def by_uid(self, uid: str) -> Version | None:
+        """The current version of an object, whatever its kind."""
+        return self._uids.get(uid)
+
+    def items(self, kind: Kind, namespace: str = "") -> list[Version]:
+        """The current versions in the order of their keys."""
+        spaces = self._objects[kind]
+        names = [namespace] if namespace else sorted(spaces)
+        return [objects[name] for space in names for objects in (spaces.get(space, {}),) for name in sorted(objects)]
+
+    def items_at(self, kind: Kind, namespace: str, revision: int) -> list[Version]:
+        """The versions that were current at `revision`, which must not be compacted."""
+        if revision >= self.revision:
+            return self.items(kind, namespace)
+        state = {version.key: version for version in self.items(kind)}
+        for change in reversed(self._logs[kind]):
+            if change.revision <= revision:
+                break
+            if change.previous is None:
+                state.pop(change.current.key, None)
+            else:
+                state[change.current.key] = change.previous
+        return [state[key] for key in sorted(state) if not namespace or state[key].namespace == namespace]
+
+    def put(self, kind: Kind, data: Json) -> Version:
+        """Store a new version."""
+        self.revision += 1
+        stored = {**data, "metadata": {**data["metadata"], "resourceVersion": str(self.revision)}}
+        version = Version(kind, stored, self.revision)
+        space = self._objects[kind].setdefault(version.namespace, {})
+        previous = space.get(version.name)
+        space[version.name] = version
+        self._uids[version.uid] = version
+        self._publish(kind, Change(self.revision, version, previous))
+        return version
+
+    def remove(self, version: Version) -> Version:
+        """Remove an object; answers its last state at the version of the removal."""
+        self.revision += 1
+        del self._objects[version.kind][version.namespace][version.name]
+        del self._uids[version.uid]
+        data = {**version.data, "metadata": {**version.meta, "resourceVersion": str(self.revision)}}
+        last = Version(version.kind, data, self.revision)
+        self._publish(version.kind, Change(self.revision, last, version, deleted=True))
+        return last
+
+    def since(self, kind: Kind, revision: int) -> list[Change]:
+        """The changes after `revision`, which must not be compacted."""
+        log = self._logs[kind]
+        if not log or log[-1].revision <= revision:
+            return []
+        changes = list(log)
+        return changes[bisect_right(changes, revision, key=lambda change: change.revision) :]
+
+    def oldest(self, kind: Kind) -> int:
+        """The oldest version that a watch or a list of this resource can start from."""
+        log = self._logs[kind]
+        return max(self.compacted, log[0].revision if len(log) == LOG_LIMIT else 0)
+
+    def compact(self) -> None:
+        """Forget the history: older versions than the current one are 410 from now on."""
+        self.compacted = self.revision
+        for log in self._logs.values():
+            log.clear()
+
+    def subscribe(self, kind: Kind, subscriber: Subscriber) -> Callable[[], None]:
+        """Call `subscriber` at once on every change; answers how to stop. It may only take note, never write."""
+        self._subscribers[kind].append(subscriber)
+        return lambda: self._subscribers[kind].remove(subscriber)
+
+    def _publish(self, kind: Kind, change: Change) -> None:
+        self._logs[kind].append(change)
+        for subscriber in self._subscribers[kind]:
+            subscriber(change)

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One watch: what the log says after a version, as JSON lines, then what happens, bookmarks, and how it ends."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+
+from drover_operator.kube.errors import Unsent
+from drover_operator.testing.faults import Deliver, Faults, WatchEvent
+from drover_operator.testing.kinds import Kind
+from drover_operator.testing.objects import Json
+from drover_operator.testing.refusal import Refused
+from drover_operator.testing.selectors import Selection
+from drover_operator.testing.storage import Change, Storage, Version
+
+BOOKMARK_INTERVAL = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchOptions:
+    """The parameters of a watch; no revision means: first everything that is there."""
+
+    kind: Kind
+    selection: Selection
+    revision: int | None
+    bookmarks: bool
+    initial_bookmark: bool = False
+    only_metadata: bool = False
+    timeout: float
+
+
+class WatchStream:
+    """An open watch; iterate over it for chunks of bytes."""
+
+    def __init__(self, storage: Storage, options: WatchOptions, faults: Faults, latency: float) -> None:
+        self._storage = storage
+        self._options = options
+        self._faults = faults
+        self._latency = latency
+        self._queue: deque[tuple[WatchEvent, bytes]] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+        self._broken: str | None = None
+        self._ended = False
+        self._verdict: Deliver | float | None = None
+        self._loop = asyncio.get_running_loop()
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._unsubscribe: Callable[[], None] = lambda: None
+        self._open()
+
+    def close(self) -> None:
+        """Stop following; nothing is delivered any more."""
+        self._unsubscribe()
+        self._unsubscribe = lambda: None
+        for timer in self._timers.values():
+            timer.cancel()
+        self._end()
+
+    def break_off(self, why: str) -> None:
+        """Cut the connection: what is not delivered yet is lost."""
+        self._broken = why
+        self._wake()
+
+    def __aiter__(self) -> "WatchStream":
+        return self
+
+    async def __anext__(self) -> bytes:
+        while True:
+            if self._broken:
+                raise Unsent(self._broken)
+            if self._queue:
+                if lines := await self._arrived():
+                    return lines
+            elif self._ended:
+                raise StopAsyncIteration
+            else:
+                await self._wait()
+
+    async def _arrived(self) -> bytes:
+        """What has come through after the lag of the stream; an event that is held back holds up all behind it."""
+        await asyncio.sleep(self._latency)
+        lines: list[bytes] = []
+        while self._queue and not self._broken:
+            event, line = self._queue[0]
+            if self._verdict is None:
+                self._verdict = self._faults.event(self._options.kind.resource, event)
+            if isinstance(self._verdict, int | float) and self._verdict > 0:
+                if lines:
+                    break
+                await asyncio.sleep(self._verdict)
+            if self._queue and not self._broken:
+                self._queue.popleft()
+                lines += [] if self._verdict is Deliver.DROP else [line]
+                self._verdict = None
+        return b"" if self._broken else b"".join(lines)
+
+    async def _wait(self) -> None:
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _wake(self) -> None:
+        if self._waiter and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _end(self) -> None:
+        self._ended = True
+        self._wake()
+
+    def _open(self) -> None:
+        options = self._options
+        if options.revision is not None and options.revision < self._storage.oldest(options.kind):
+            why = f"too old resource version: {options.revision} ({self._storage.revision})"
+            status = Refused(410, "Expired", why).status
+            self._push("ERROR", None, msgspec.json.encode(status))
+            self._end()
+            return
+        if options.revision is None:
+            for version in self._storage.items(options.kind, options.selection.namespace):
+                if options.selection.matches(version):
+                    self._send("ADDED", version)
+            if options.initial_bookmark:
+                self._bookmark({"k8s.io/initial-events-end": "true"})
+        else:
+            for change in self._storage.since(options.kind, options.revision):
+                self._on_change(change)
+        self._unsubscribe = self._storage.subscribe(options.kind, self._on_change)
+        self._timers["end"] = self._loop.call_later(options.timeout, self._end)
+        if options.bookmarks:
+            self._timers["bookmark"] = self._loop.call_later(BOOKMARK_INTERVAL, self._bookmark_again)
+
+    def _on_change(self, change: Change) -> None:
+        if self._ended:
+            return
+        selection = self._options.selection
+        is_in = not change.deleted and selection.matches(change.current)
+        was_in = selection.matches(change.previous)
+        if is_in:
+            self._send("MODIFIED" if was_in else "ADDED", change.current)
+        elif was_in and change.deleted:
+            self._send("DELETED", change.current)
+        elif was_in and change.previous:
+            # It left the selector: the last state that matched, at the version that took it out.
+            meta = {**change.previous.meta, "resourceVersion": str(change.revision)}
+            self._send("DELETED", Version(self._options.kind, {**change.previous.data, "metadata": meta}, change.revision))
+
+    def _send(self, kind: str, version: Version) -> None:
+        self._push(kind, version.data, version.metadata_body if self._options.only_metadata else version.body)
+
+    def _push(self, kind: str, data: Json | None, body: bytes) -> None:
+        self._queue.append((WatchEvent(kind, data), b'{"type":"%b","object":%b}\n' % (kind.encode(), body)))
+        self._wake()
+
+    def _bookmark_again(self) -> None:
+        self._bookmark({})
+        self._timers["bookmark"] = self._loop.call_later(BOOKMARK_INTERVAL, self._bookmark_again)
+
+    def _bookmark(self, annotations: dict[str, str]) -> None:
+        kind = self._options.kind
+        meta: Json = {"resourceVersion": str(self._storage.revision), "creationTimestamp": None}
+        if annotations:
+            meta["annotations"] = annotations
+        self._push("BOOKMARK", None, msgspec.json.encode({"kind": kind.kind, "apiVersion": kind.api_version, "metadata": meta}))
