@@ -53,9 +53,10 @@ class Crew:
         for each in self.running:
             each.stop()
 
-    def tail(self) -> str:
-        """The ends of the logs of the last two."""
-        return "\n".join(f"--- {each.file.name}, {'running' if each.running else f'ended with {each.process.returncode}'}\n{each.tail()}" for each in self.members[-2:])
+    def tail(self, namespace: str = "") -> str:
+        """The ends of the logs of the last two, as far as they are about a namespace."""
+        heads = [f"--- {each.file.name}, {'running' if each.running else f'ended with {each.process.returncode}'}" for each in self.members]
+        return "\n".join(f"{head}\n{each.tail(namespace=namespace)}" for head, each in list(zip(heads, self.members, strict=True))[-2:])
 
 
 @pytest.fixture(scope="session")
@@ -110,9 +111,10 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     report = yield
     fixtures = getattr(item, "funcargs", {})
     if report.when == "call" and report.failed:
+        space = fixtures.get("space")
         if isinstance(crew := getattr(item.session, "_drover_crew", None), Crew):
-            report.sections.append(("operator logs", crew.tail()))
-        if isinstance(space := fixtures.get("space"), Space):
+            report.sections.append(("operator logs", crew.tail(space.name if isinstance(space, Space) else "")))
+        if isinstance(space, Space):
             names = [each["metadata"]["name"] for each in space.kube.list("managedservices", space.name)]
             report.sections.append(("services", "\n".join(space.show(name) for name in names)))
     return report

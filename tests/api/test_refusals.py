@@ -152,9 +152,18 @@ def test_defaults(room: Space) -> None:
         del body["spec"][name]
     spec = room.kube.call("post", path("managedservices", room.name), body, query={"dryRun": "All"})["spec"]
     assert (spec["replicas"], spec["mode"], spec["adopt"], spec["paused"], spec["revisionHistoryLimit"]) == (1, "Cattle", False, False, 10)
+    assert spec["template"] == body["spec"]["template"]
+    body["spec"] |= {"rollout": {"rolling": {}}, "restart": {}, "healthCheck": HTTP}
+    spec = room.kube.call("post", path("managedservices", room.name), body, query={"dryRun": "All"})["spec"]
     assert spec["rollout"] == {"type": "Rolling", "progressDeadline": "10m", "rolling": {"maxSurge": "25%", "maxUnavailable": 0, "minReady": "0s"}}
     assert spec["restart"] == {"drainTimeout": "30s", "settle": "2s"}
-    assert spec["template"] == body["spec"]["template"]
+    bounds = {"interval": "5s", "timeout": "5s", "unhealthyThreshold": 3, "healthyThreshold": 2}
+    assert spec["healthCheck"] == {"http": {"port": 8080, "path": "/"}, **bounds}
+
+
+def test_nothing_unsaid_appears(room: Space) -> None:
+    """Optional parts that were not given stay away."""
+    spec = room.kube.call("post", path("managedservices", room.name), service("plain"), query={"dryRun": "All"})["spec"]
     assert not {"environment", "healthCheck", "scaling", "pin", "version"} & spec.keys()
 
 

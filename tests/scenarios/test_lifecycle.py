@@ -248,7 +248,12 @@ def test_deletion_drains_first_and_leaves_nothing():
 
 def test_an_unowned_service_in_the_way_is_left_alone_until_adopted():
     async def scenario(world: World) -> None:
-        other = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": NAMESPACE}, "spec": {"selector": {"app": "x"}, "ports": [{"port": 99}]}}
+        other = {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "web", "namespace": NAMESPACE},
+            "spec": {"selector": {"app": "x"}, "ports": [{"port": 99}]},
+        }
         world.cluster.apply(other)
         world.operator()
         world.cluster.apply(service())

@@ -47,7 +47,7 @@ class _Draft:
     tidy: list[Action] = field(default_factory=list[Action])
     waits: list[Wait] = field(default_factory=list[Wait])
 
-    def plan(self, *first: Action, write_ahead: bool = False) -> ServicePlan:
+    def plan(self, *first: Action, write_ahead: bool = False, doubt: bool = False) -> ServicePlan:
         judged = self.judged
         rows: tuple[list[Action], ...] = ([*first], self.early, self.records, self.moves, self.creates, self.tidy)
         stages: tuple[Stage, ...] = tuple(tuple(row) for row in rows if row)
@@ -57,6 +57,7 @@ class _Draft:
             deferred=tuple(Deferred(step=wait.step, reason=wait.reason) for wait in self.waits if wait.step),
             wake_after=max(0.0, min(seconds)) + DEADLINE_GRACE if seconds else None,
             write_ahead=write_ahead,
+            doubt=doubt,
             held=tuple(wait.held for wait in self.waits if wait.held),
             memory=judged.memory,
             roster=judged.roster,
@@ -76,7 +77,7 @@ def decide(facts: Facts) -> ServicePlan:
         return draft.plan(write_ahead=True)
     left = overdue(facts, judged.memory, judged.course)
     if left is not None and left <= 0 and judged.course.kind == "Update" and facts.service.spec.pin is None:
-        return draft.plan(ownership.block(facts, facts.wanted))
+        return draft.plan(ownership.block(facts, facts.wanted), doubt=True)
     if left is not None and left > 0:
         draft.waits.append(Wait(step="", reason=Reason.PROGRESS_DEADLINE_EXCEEDED, seconds=left))
     _own(draft)

@@ -80,7 +80,7 @@ def report(facts: Facts, plan: ServicePlan) -> Report:
     )
     lost = (Notice(reason=Reason.MEMORY_LOST, action="Remember", note=MEANING[Reason.MEMORY_LOST].what, type="Warning"),) if plan.course.memory_lost else ()
     return Report(
-        before=old if old.observed_generation else None,
+        before=old if old.observed_generation > 0 else None,
         status=status,
         urgent=bool(way) or _told(old.conditions) != _told(conditions),
         notices=(*(_notice(plan, each) for each in transitions), *lost, *_troubles(old, conditions)),

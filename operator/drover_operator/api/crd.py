@@ -128,7 +128,8 @@ def schema(definition: Definition) -> JsonMap:
     }
     tree["properties"] = {**kinds, **{k: v for k, v in tree["properties"].items() if k != "metadata"}}
     tree["required"] = ["spec"]
-    tree["properties"]["status"] = without_defaults(tree["properties"]["status"])
+    # A fresh object would else say nothing of its state, and kstatus takes silence for Current.
+    tree["properties"]["status"] = {**without_defaults(tree["properties"]["status"]), "default": {"observedGeneration": -1}}
     if definition.rules:
         tree["x-kubernetes-validations"] = list(definition.rules)
     return tree

@@ -327,7 +327,7 @@ class ManagedServiceStatus(Wire, frozen=True, omit_defaults=False):
     phase: Annotated[Phase | None, Meta(description="One word for people; the conditions are for programs.")] = None
     phase_since: Annotated[datetime | None, Meta(description="Since when.")] = None
     scale_direction: Annotated[Literal["Out", "In"] | None, Meta(description="Direction of phase Scale.")] = None
-    observed_generation: Annotated[int, Meta(description="Generation of the spec that this status describes.", ge=0)] = 0
+    observed_generation: Annotated[int, Meta(description="Generation of the spec that this status describes; -1 before the first look.", ge=-1)] = 0
     current_revision: Annotated[Name63, Meta(description="Revision that serves.")] = ""
     target_revision: Annotated[Name63, Meta(description="Revision that is wanted.")] = ""
     version: Annotated[Short, Meta(description="Version of the revision that serves.")] = ""

@@ -72,7 +72,9 @@ def _line(cells: Sequence[Cell], wide: Sequence[int], look: Look) -> str:
 
 def fold(text: str, look: Look, *, first: str = "", indent: str = "") -> list[str]:
     """Prose in lines that fit, broken between words; `first` stands before the first line, `indent` before the others."""
-    return textwrap.wrap(clean(text), max(look.width, len(indent) + 20), initial_indent=first, subsequent_indent=indent, break_on_hyphens=False) or [first.rstrip()]
+    return textwrap.wrap(clean(text), max(look.width, len(indent) + 20), initial_indent=first, subsequent_indent=indent, break_on_hyphens=False) or [
+        first.rstrip()
+    ]
 
 
 def cut(text: str, columns: int) -> str:

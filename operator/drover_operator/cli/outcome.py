@@ -7,8 +7,8 @@ from enum import IntEnum
 from drover_operator.kube.errors import DroverError, Forbidden, Unauthorized, Unsent
 
 EXIT_CODES = """\
-exit codes: 0 done, 1 error, 2 the named service is degraded (Stalled, Degraded or Failed),
-  4 wrong usage, 130 interrupted
+exit codes: 0 done, 1 error, 2 the named service is degraded (condition Stalled or
+  Degraded, or phase Failed), 4 wrong usage, 130 interrupted
 """
 
 

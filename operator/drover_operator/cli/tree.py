@@ -2,7 +2,7 @@
 """What runs, as lines for people: a table of services, or one service as a tree. Pure: status objects, a look and the time in, lines out."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import get_args
 
@@ -107,7 +107,9 @@ def _head(service: ManagedService, look: Look, now: datetime) -> list[str]:
     if spec.pin:
         facts["Pinned"] = f"to revision {spec.pin.revision} by spec.pin"
     if status.phase and status.observed_generation < about.generation:
-        facts["Behind"] = f"the operator has not looked at the last change yet (generation {about.generation}, seen {status.observed_generation}); is it running?"
+        facts["Behind"] = (
+            f"the operator has not looked at the last change yet (generation {about.generation}, seen {status.observed_generation}); is it running?"
+        )
     lines: list[str] = []
     for name, value in facts.items():
         first, *rest = fold(value, look, first=f"{name + ':':<11}", indent=" " * 11)
@@ -278,8 +280,3 @@ def _history(service: ManagedService, look: Look, now: datetime) -> list[str]:
 
 def _since(moment: datetime | None, now: datetime) -> str:
     return age((now - moment).total_seconds()) if moment else NONE
-
-
-def in_order(services: Iterable[ManagedService]) -> list[ManagedService]:
-    """By namespace and name."""
-    return sorted(services, key=lambda each: each.metadata.key)

@@ -112,7 +112,8 @@ class Plan:
     """What to do now, what waits and why, and when to look again even if nothing happens.
 
     `wake_after` is in seconds. `write_ahead` says that the report of this pass must be stored before anything is done; such a plan
-    has no stages. `held` names the actions that are not taken because of what became of them before: those verdicts stay known,
+    has no stages. `doubt` says that the plan rests on something *not* having happened, so that the caches must be proved current
+    before it is carried out. `held` names the actions that are not taken because of what became of them before: those verdicts stay known,
     all others are forgotten with the pass.
     """
 
@@ -120,6 +121,7 @@ class Plan:
     deferred: tuple[Deferred, ...] = ()
     wake_after: float | None = None
     write_ahead: bool = False
+    doubt: bool = False
     held: tuple[str, ...] = ()
 
     @property

@@ -23,6 +23,7 @@ from drover_operator.kube.transport import Request
 T = TypeVar("T", bound=Object)
 SILENCE = 70.0  # seconds; bookmarks come about every 60
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 30.0  # seconds between attempts after an error
+PATIENCE = 2.0  # seconds for the watch to bring what a list has shown
 PAGE = 500
 LONGEST_LINE = 16 * 1024 * 1024  # bytes; an object is at most 1.5 MiB in etcd
 
@@ -62,6 +63,7 @@ class Reflector(Generic[T]):
         self._decoder = msgspec.json.Decoder(cache.resource.model)
         self.synced = asyncio.Event()
         self._again = asyncio.Event()
+        self._listed = 0  # version of the last complete list
 
     def relist(self) -> None:
         """Ask for a fresh list as soon as possible."""
@@ -102,18 +104,42 @@ class Reflector(Generic[T]):
             raise RestoredHistory(f"{self.cache.resource} was at version {self.cache.watermark}, the server now lists {version}")
         self._again.clear()
         self.cache.replace(objects, version)
+        self._listed = version
         self.synced.set()
 
-    async def metadata(self) -> tuple[dict[str, ObjectMeta], int]:
-        """What a consistent list holds now, by uid, without the bodies; and its version."""
-        found: dict[str, ObjectMeta] = {}
+    async def prove(self) -> None:
+        """Return when the cache is certainly as new as the moment of the call, whatever its watch has kept from it.
+
+        A consistent list of metadata says what should be there. A cache that does not match it soon is listed anew.
+        """
+        await self.synced.wait()
+        wanted, version = await self._current()
+        loop = asyncio.get_running_loop()
+        patience = loop.time() + PATIENCE
+        while self._listed < version and not _matches(self.cache, wanted, version, upto=version):
+            if loop.time() >= patience:
+                self.relist()
+                patience = loop.time() + PATIENCE
+            await asyncio.sleep(0.02)
+
+    async def _current(self) -> tuple[dict[str, int], int]:
+        while True:
+            try:
+                return await self._versions()
+            except KubeError as error:
+                log.warning("cannot prove the cache", resource=str(self.cache.resource), reason=str(error))
+                await asyncio.sleep(1.0)
+
+    async def _versions(self) -> tuple[dict[str, int], int]:
+        """The versions of what a consistent list holds now, by uid; and the version of the list."""
+        found: dict[str, int] = {}
         after, version = "", 0
         while True:
             page = await self._client.page(self.cache.resource, self._namespace, selector=self._selector, limit=PAGE, after=after, metadata_only=True)
             version = version or int(page.metadata.resource_version)
             for item in page.items or ():
                 meta = _bookmark.decode(item).metadata
-                found[meta.uid] = meta
+                found[meta.uid] = meta.version
             after = page.metadata.continue_
             if not after:
                 return found, version
@@ -123,9 +149,16 @@ class Reflector(Generic[T]):
         while not self._again.is_set():
             try:
                 await self._watch()
+                if not await self._whole():
+                    return
             except (Unsent, TooManyRequests) as error:
                 log.debug("rewatch", resource=str(self.cache.resource), reason=str(error))
                 await asyncio.sleep(self._random.uniform(FIRST_PAUSE, 5 * FIRST_PAUSE))
+
+    async def _whole(self) -> bool:
+        """Whether nothing was kept from us. Asked when a watch ends, every few minutes: no event may ever be lost for good."""
+        wanted, version = await self._versions()
+        return _matches(self.cache, wanted, version, upto=self.cache.watermark)
 
     async def _watch(self) -> None:
         query = {
@@ -177,6 +210,13 @@ class Reflector(Generic[T]):
                 self.cache.bookmark(_bookmark.decode(event.object).metadata.version)
             case _:
                 raise _stream_error(bytes(event.object))
+
+
+def _matches(cache: Cache[Any], wanted: dict[str, int], version: int, *, upto: int) -> bool:
+    """Whether the cache holds all that a list shows up to a version, and nothing that the list would have shown."""
+    held = {item.metadata.uid: item.metadata.version for item in cache.values()}
+    missing = any(held.get(uid, -1) < at <= upto for uid, at in wanted.items())
+    return not missing and all(uid in wanted or at > version for uid, at in held.items())
 
 
 def _stream_error(body: bytes) -> ApiError:

@@ -27,7 +27,7 @@ from drover_operator.kube.reflector import Reflector
 from drover_operator.observe.metrics import Metrics
 from drover_operator.runtime.election import LostLeadership
 from drover_operator.runtime.executor import Result, execute
-from drover_operator.runtime.guard import WriteGuard
+from drover_operator.runtime.guard import PATIENCE, Expectation, WriteGuard
 from drover_operator.runtime.queue import Lane, WorkQueue
 from drover_operator.runtime.registry import Controller, Report, Watch
 from drover_operator.runtime.status import StatusWriter
@@ -35,7 +35,7 @@ from drover_operator.runtime.status import StatusWriter
 T = TypeVar("T", bound=Object)
 log = structlog.get_logger()
 RESYNC = 600.0  # seconds between two looks at a key that nothing happened to
-BARRIER_PATIENCE = 2.0  # seconds before a cache that lags is listed anew
+PROOF_LIFE = 5.0  # seconds for which caches that were proved current need no new proof
 
 
 @dataclass(kw_only=True)
@@ -82,6 +82,8 @@ class Engine:
         self._passes = 0
         self._epoch = 0
         self.busy = 0
+        self._proving = asyncio.Lock()
+        self._proved_at = -PROOF_LIFE
         self._stopping = False
         self.primary: Cache[Object] = Cache(controller.resource, lambda item: item.metadata.key)
         self.caches: dict[str, Cache[Object]] = {str(controller.resource): self.primary}
@@ -126,7 +128,7 @@ class Engine:
     async def lead(self, epoch: int = 0) -> None:
         """Decide and act until cancelled. Call it in office only: everything before the barrier just waits."""
         self._epoch = epoch
-        await asyncio.gather(*(self._barrier(reflector) for reflector in self.reflectors))
+        await asyncio.gather(*(reflector.prove() for reflector in self.reflectors))
         for key in self.primary.everything():
             self.queue.add(key, Lane.RESYNC)
         self._metrics.workers.labels(self.controller.name).set(self._setting.workers)
@@ -143,27 +145,12 @@ class Engine:
                 while self.busy:  # noqa: ASYNC110  at most once in the life of a process
                     await asyncio.sleep(0.01)
 
-    async def _barrier(self, reflector: Reflector[Object]) -> None:
-        """Wait until the cache matches or exceeds a list that was certainly current when this process was in office."""
-        await reflector.synced.wait()
-        wanted, version = await self._current(reflector)
-        loop = asyncio.get_running_loop()
-        patience = loop.time() + BARRIER_PATIENCE
-        while not _reached(reflector.cache, wanted, version):
-            if loop.time() >= patience:
-                reflector.relist()
-                patience = loop.time() + BARRIER_PATIENCE
-            await asyncio.sleep(0.02)
-
-    async def _current(self, reflector: Reflector[Object]) -> tuple[dict[str, int], int]:
-        while True:
-            try:
-                found, version = await reflector.metadata()
-            except KubeError as error:
-                log.warning("barrier", resource=str(reflector.cache.resource), reason=str(error))
-                await asyncio.sleep(1.0)
-                continue
-            return {uid: meta.version for uid, meta in found.items()}, version
+    async def _prove(self) -> None:
+        """Return when every cache is certainly as new as the moment of the call."""
+        async with self._proving:
+            if asyncio.get_running_loop().time() - self._proved_at > PROOF_LIFE:
+                await asyncio.gather(*(reflector.prove() for reflector in self.reflectors))
+                self._proved_at = asyncio.get_running_loop().time()
 
     async def _work(self) -> None:
         name = self.controller.name
@@ -210,7 +197,7 @@ class Engine:
 
     async def _pass(self, key: Key) -> str:
         if missing := self._guard.waiting(key):
-            return self._put_off(key, missing)
+            return await self._put_off(key, missing)
         item = self.primary.get(key)
         if item is None:
             self._forget(key)
@@ -220,6 +207,10 @@ class Engine:
         if facts is None:
             return "success"
         plan = self.controller.decide(facts)
+        if plan.doubt and asyncio.get_running_loop().time() - self._proved_at > PROOF_LIFE:
+            await self._prove()
+            self.queue.add(key)
+            return "requeue"
         report = self.controller.report(facts, plan)
         results = [] if plan.write_ahead else await execute(self._writer, plan, now)
         settled = self._learn(item, plan, results)
@@ -232,14 +223,14 @@ class Engine:
         self.queue.retry(key)
         return "requeue"
 
-    def _put_off(self, key: Key, missing: list[Any]) -> str:
-        """The caches lack what we wrote: their events wake the key; overdue ones make for a fresh list."""
+    async def _put_off(self, key: Key, missing: list[Expectation]) -> str:
+        """The caches lack what we wrote: their events wake the key. What is overdue is settled by a proof, which is the truth."""
         self._metrics.stale.labels(self.controller.name).inc()
-        for late in self._guard.overdue(missing):
-            for reflector in self.reflectors:
-                if reflector.cache is late.cache:
-                    reflector.relist()
-        self.queue.wake(key, 1.0)
+        late = [each.cache for each in self._guard.overdue(missing)]
+        if late:
+            await asyncio.gather(*(reflector.prove() for reflector in self.reflectors if reflector.cache in late))
+            self._guard.forget(key)
+        self.queue.wake(key, 0.0 if late else PATIENCE)
         return "stale"
 
     def _learn(self, item: Object, plan: Plan, results: list[Result]) -> bool:
@@ -297,12 +288,3 @@ class Engine:
         self._guard.forget(key)
         self._status.forget(key)
         self._verdicts.pop(key, None)
-
-
-def _reached(cache: Cache[Object], wanted: dict[str, int], version: int) -> bool:
-    """Whether the cache is at least as new as a list of that version, which held these uids in these versions."""
-    held = {item.metadata.uid: item.metadata.version for item in cache.values()}
-    for uid, at in wanted.items():
-        if held.get(uid, -1) < at and (uid in held or cache.watermark < version):
-            return False  # older than the list, or not there yet; a later deletion is only believed past the list
-    return all(uid in wanted or at > version for uid, at in held.items())

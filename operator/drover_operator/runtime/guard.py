@@ -4,7 +4,7 @@
 Without it a controller counts its pods in a cache that lacks the ones it has just made, and makes them twice. A write is seen when
 the cache holds the object in that version or a later one, holds another object under that name, or has passed that version as a
 whole. Rejected: expectations with a time-out after which the cache is believed (built-in controllers, 5 minutes): a cache that
-lags is never believed here, a time-out only asks for a fresh list. Source of the idea: KEP-5647.
+lags is never believed here, a time-out only makes it be proved current. Source of the idea: KEP-5647.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from drover_operator.api.meta import Object
 from drover_operator.kube.cache import Cache, Key
 
-PATIENCE = 5.0  # seconds before a fresh list is asked for
+PATIENCE = 5.0  # seconds before the cache must be proved current
 
 
 @dataclass(frozen=True)
@@ -62,5 +62,5 @@ class WriteGuard:
         return [each for each in missing if now - each.since >= PATIENCE]
 
     def forget(self, owner: Key) -> None:
-        """The key is gone."""
+        """The key is gone, or its caches were proved current since."""
         self._open.pop(owner, None)

@@ -139,12 +139,12 @@ def _marked(registry: Registry, version: Version, grace: int, finalizers: list[s
     """Set the deletion timestamp. A pod gets it even when it goes at once, so that watchers see it Terminating first."""
     if not held and version.kind is not PODS:
         return version
-    unchanged = version.deleting and version.meta.get("deletionGracePeriodSeconds") == grace
+    unchanged = version.deleting and version.meta.get("deletionGracePeriodSeconds", 0) == grace
     if unchanged and finalizers == (version.meta.get("finalizers") or []):
         return version
     changes: Json = {"finalizers": finalizers or None}
     if not unchanged:
-        changes |= {"deletionTimestamp": registry.stamp(grace), "deletionGracePeriodSeconds": grace}
+        changes |= {"deletionTimestamp": registry.stamp(grace), "deletionGracePeriodSeconds": None if version.kind is NAMESPACES else grace}
     if version.kind is NAMESPACES:
         version = Version(NAMESPACES, {**version.data, "status": {"phase": "Terminating"}}, version.revision)
     return registry.replace_meta(version, changes)

@@ -153,6 +153,7 @@ class Recorder:
         self._kube, self._where = kube, path(plural, namespace)
         first = kube.call("get", self._where)
         self._version = str(first["metadata"]["resourceVersion"])
+        self.begin = int(self._version)
         self.changes = [Change("ADDED", int(each["metadata"]["resourceVersion"]), time.monotonic(), each) for each in first["items"]]
         self.changes.sort(key=lambda change: change.version)
         self._stop = False

@@ -53,9 +53,10 @@ class Operator:
         """The last line of that event."""
         return next((line for line in reversed(self.log) if line.get("event") == event), None)
 
-    def tail(self, lines: int = 60) -> str:
-        """The end of its log."""
-        return "\n".join(self.file.read_text(errors="replace").splitlines()[-lines:])
+    def tail(self, lines: int = 40, namespace: str = "") -> str:
+        """The end of its log; with a namespace only what is about it, or about no key."""
+        told = self.file.read_text(errors="replace").splitlines()
+        return "\n".join([line for line in told if not namespace or '"key"' not in line or f'"{namespace}/' in line][-lines:])
 
     @property
     def identity(self) -> str:

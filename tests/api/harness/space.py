@@ -135,7 +135,7 @@ class Space:
         def look() -> Body:
             item = self.get(name)
             replicas = item["spec"]["replicas"]
-            assert kstatus(item) == "Current" and item["status"]["phase"] == "Run"
+            assert kstatus(item) == "Current" and item.get("status", {}).get("phase") == "Run"
             pods = [each for each in self.pods(name) if live(each)]
             assert len(pods) == replicas, f"{len(pods)} live pods"
             assert {each["metadata"]["labels"][REVISION] for each in pods} <= {item["status"]["targetRevision"]}
@@ -172,7 +172,8 @@ def in_order(*recorders: Recorder) -> list[tuple[int, Change]]:
 
 
 def replay(*recorders: Recorder) -> Any:
-    """After each change: (change, the objects of each collection by uid)."""
+    """After each change since the watches began: (change, the objects of each collection by uid)."""
+    begin = max(each.begin for each in recorders)
     worlds: tuple[dict[str, Body], ...] = tuple({} for _ in recorders)
     for number, change in in_order(*recorders):
         uid = change.item["metadata"]["uid"]
@@ -180,4 +181,5 @@ def replay(*recorders: Recorder) -> Any:
             worlds[number].pop(uid, None)
         else:
             worlds[number][uid] = change.item
-        yield change, worlds
+        if change.version > begin:
+            yield change, worlds
