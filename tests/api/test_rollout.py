@@ -36,7 +36,8 @@ def test_rolling_update_of_ten(space: Space, capsys: pytest.CaptureFixture[str])
     with space.kube.watch("pods", space.name) as pods, space.kube.watch("endpointslices", space.name) as slices:
         space.patch("shop", image("registry.example/app:2"))
         item = space.converged("shop", seconds=60)
-        until(lambda: len(space.pods("shop")) == 10, "all old pods have ended")
+        item = space.until("shop", lambda each: each["status"]["counts"]["draining"] == 0 and not each["status"]["plan"], "all is told")
+        assert len(space.pods("shop")) == 10
         pods.settle(), slices.settle()
 
     assert fewest_serving(pods, slices, "shop") == 10

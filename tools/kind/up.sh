@@ -22,8 +22,12 @@ else
     kind create cluster --name "$name" --config "$root/tools/kind/kind.yaml" --wait 180s
 fi
 
+docker build --tag drover-operator:0.1.0 "$root"
+kind load docker-image drover-operator:0.1.0 --name "$name"
 kubectl --context "$context" apply --server-side -f "$root/crds/"
 kubectl --context "$context" wait --for=condition=Established --timeout=60s -f "$root/crds/"
 kubectl --context "$context" apply --server-side -k "$root/manifests/base"
+kubectl --context "$context" apply --server-side -f "$root/manifests/policies"
+kubectl --context "$context" -n drover-system rollout status deployment/drover-operator --timeout=180s
 echo "ready: kubectl --context $context get nodes"
 echo "remove it with: kind delete cluster --name $name"

@@ -83,6 +83,7 @@ def report(facts: Facts, plan: ServicePlan) -> Report:
         before=old if old.observed_generation > 0 else None,
         status=status,
         urgent=bool(way) or _told(old.conditions) != _told(conditions),
+        last=bool(way) and reached == "Destroy",
         notices=(*(_notice(plan, each) for each in transitions), *lost, *_troubles(old, conditions)),
     )
 

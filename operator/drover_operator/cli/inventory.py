@@ -62,7 +62,11 @@ async def _status(asked: Asked) -> Exit:
 async def _connected(asked: Asked) -> AsyncGenerator[tuple[Client, str]]:
     if asked.kubeconfig and not os.path.exists(asked.kubeconfig):  # noqa: ASYNC240, PTH110  before anything runs beside it
         raise ConfigurationError(f"no kubeconfig file {asked.kubeconfig}")
-    connection = connect(asked.kubeconfig, asked.context)
+    try:
+        connection = connect(asked.kubeconfig, asked.context)
+    except (OSError, LookupError, AttributeError, TypeError, ValueError) as error:
+        # A kubeconfig of a wrong shape, or a certificate authority that is none.
+        raise ConfigurationError(f"the kubeconfig cannot be used: {type(error).__name__}: {error}") from error
     transport = HttpTransport(connection, agent="kubectl-drover")
     try:
         yield Client(transport), connection.namespace
@@ -190,9 +194,13 @@ def _print(lines: Sequence[str]) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A version or a message may hold letters that this terminal has not: better escaped than not shown.
         sys.stdout.reconfigure(errors="backslashreplace")
-    with contextlib.suppress(BrokenPipeError):
-        # A reader that went away, as `head` does, does not change how the service is: the exit code stays.
+    try:
         sys.stdout.write("\n".join(lines) + "\n")
+    except BrokenPipeError:
+        # A reader that went away, as `head` does, does not change how the service is: the exit code stays.
+        return
+    except OSError as error:
+        raise Failure(f"cannot write the output: {error.strerror or error}") from error
 
 
 def look() -> Look:

@@ -52,6 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = Exit.DONE
     except DroverError as error:
         code = _fail(sentence(error), exit_code(error))
+    except OSError as error:
+        code = _fail(f"cannot read or write: {error.strerror or error}", Exit.ERROR)
     except SystemExit as asked:
         # argparse ends this way, after help and after wrong usage.
         code = asked.code if isinstance(asked.code, int) else Exit.DONE

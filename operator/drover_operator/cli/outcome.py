@@ -44,7 +44,8 @@ def sentence(error: BaseException) -> str:
         return f"no right to do this: {text}"
     if isinstance(error, Unsent):
         # The words of asyncio name the address a second time; those of the system say what is wrong.
-        number = getattr(error.__cause__, "errno", None)
-        words = f"{text.split(': ', maxsplit=1)[0]}: {os.strerror(number)}" if isinstance(number, int) and number > 0 else text
+        cause = getattr(error.__cause__, "os_error", None)
+        known = isinstance(cause, ConnectionError | TimeoutError) and cause.errno
+        words = f"{text.split(': ', maxsplit=1)[0]}: {os.strerror(cause.errno)}" if known else text
         return f"{words}; is the cluster running, and is it the right context?"
     return text

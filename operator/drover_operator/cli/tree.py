@@ -143,8 +143,9 @@ def _revisions(service: ManagedService, look: Look) -> list[str]:
     for each in status.instances:
         by_revision.setdefault(each.revision, []).append(each)
     omitted = _omitted(status)
+    told = any(each.reason for each in status.instances)
     branch, last_branch, trunk, blank = GLYPHS[look.unicode]
-    heads, rows = [], [tuple(Cell(each) for each in (service.metadata.name, "STATE", "NODE", "RESTARTS", "REASON"))]
+    heads, rows = [], [tuple(Cell(each) for each in (service.metadata.name, "STATE", "NODE", "RESTARTS", "REASON" if told else ""))]
     for number, revision in enumerate(revisions, 1):
         last = number == len(revisions) and not omitted
         heads.append(_revision(revision, status, last_branch if last else branch))
@@ -153,7 +154,7 @@ def _revisions(service: ManagedService, look: Look) -> list[str]:
     instances = columns(rows, look, fixed=frozenset((1, 3)))
     lines = instances[:1] if status.instances else [service.metadata.name]
     following = iter(instances[1:])
-    for revision, head in zip(revisions, columns(heads, look, fixed=frozenset((3, 4))), strict=True):
+    for revision, head in zip(revisions, columns(heads, look, fixed=frozenset((2, 3, 4))), strict=True):
         lines += [head, *(next(following) for _ in by_revision[revision.revision])]
     if not revisions and not omitted:
         omitted = "no instances"

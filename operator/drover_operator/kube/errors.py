@@ -7,12 +7,14 @@
        +- Unsent                    the request certainly did not reach the server
        +- OutcomeUnknown            it may have been carried out: look before trying again
        +- ApiError                  the server answered with a Status
-          +- Unauthorized Forbidden NotFound Conflict AlreadyExists Gone Invalid TooManyRequests ServerError
+          +- Unauthorized Forbidden NotFound Conflict AlreadyExists Gone Invalid Fenced TooManyRequests ServerError
 
 `retryable` is part of the type: a retry of the same request can only help where it is True.
 """
 
 import msgspec
+
+FENCE = "drover-fence-"  # the name of the policy stands in every refusal by it
 
 
 class DroverError(Exception):
@@ -119,6 +121,12 @@ class Invalid(ApiError):
     """400 or 422: the object is wrong, and stays wrong."""
 
 
+class Fenced(ApiError):
+    """The fence refused a write of ours: the epoch or holder that it carried is not that of the Lease. Nothing is wrong with the object."""
+
+    retryable = True
+
+
 class TooManyRequests(ApiError):
     """429: certainly not carried out; try again later."""
 
@@ -151,6 +159,8 @@ def api_error(code: int, body: bytes) -> ApiError:
         status = Status(status="Failure", code=code, message=f"the API server answered {code}: {body[:200].decode(errors='replace')}")
     if code == 409 and status.reason == "AlreadyExists":
         return AlreadyExists(status)
+    if code in (403, 422) and FENCE in status.message:
+        return Fenced(status)
     if code >= 500:
         return ServerError(status)
     return _BY_CODE.get(code, ApiError)(status)

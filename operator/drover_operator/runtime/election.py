@@ -154,8 +154,7 @@ class Election:
         try:
             lease = await self._client.get(LEASES, self._namespace, self.name)
         except NotFound:
-            await self._create(asked)
-            return True
+            return await self._create(asked)
         holder = lease.spec.holder_identity or ""
         if holder == self.identity and self.term is not None and lease.spec.lease_transitions == self.term.epoch:
             await self._write(lease, {"renewTime": self._now()})
@@ -175,8 +174,11 @@ class Election:
         self._in_office(epoch, asked)
         return True
 
-    async def _create(self, asked: float) -> None:
-        self.term = None
+    async def _create(self, asked: float) -> bool:
+        """Make the Lease. Who is in office while it vanishes leaves office: somebody else may have led in between."""
+        if self.term is not None:
+            self.term = None
+            return False
         epoch = await self._floor() + 1
         body = {
             "apiVersion": "coordination.k8s.io/v1",
@@ -187,6 +189,7 @@ class Election:
         await self._client.create(LEASES, self._namespace, body)
         await self._raise_floor(epoch)
         self._in_office(epoch, asked)
+        return True
 
     def _in_office(self, epoch: int, asked: float) -> None:
         """The time counts from before the request: the others count from later."""

@@ -266,7 +266,7 @@ class Engine:
 
     async def _tell(self, item: Object, report: Report, plan: Plan) -> None:
         key = item.metadata.key
-        delay = 0.0 if plan.write_ahead else self._status.delay(key, urgent=report.urgent)
+        delay = 0.0 if plan.write_ahead or report.last else self._status.delay(key, urgent=report.urgent)
         if delay > 0 and self._status.differs(report.before, report.status):
             self.queue.wake(key, delay)
             return

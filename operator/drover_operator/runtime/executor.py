@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from drover_operator.core.plan import Action, Create, Delete, Found, Patch, Plan, TryOut, Verdict
 from drover_operator.kube.client import Client, Written
-from drover_operator.kube.errors import AlreadyExists, ApiError, Conflict, Forbidden, KubeError, NotFound
+from drover_operator.kube.errors import AlreadyExists, ApiError, Conflict, Fenced, Forbidden, KubeError, NotFound
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ async def carry_out(client: Client, action: Action, now: float) -> Result:
     """Carry out one action; raises only what is no KubeError, such as the loss of leadership."""
     try:
         return await _carry_out(client, action, now)
-    except (Conflict, NotFound) as error:
-        return Result(action, error=error)  # the cache was behind: look again
+    except (Conflict, Fenced, NotFound) as error:
+        return Result(action, error=error)  # the cache was behind, or we are deposed: look again
     except ApiError as error:
         return Result(action, verdict=_refusal(error, now), error=error if error.retryable else None)
     except KubeError as error:

@@ -63,11 +63,15 @@ class Notice:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What is to be told: the status as it was read (None: there is none yet) and as it should be, whether a person should see it soon, and Events."""
+    """What is to be told: the status as it was read (None: there is none yet) and as it should be, and Events.
+
+    `urgent`: a person should see it soon. `last`: it goes out at once, because the object may be gone before the next write is due.
+    """
 
     before: Any
     status: Any
     urgent: bool = False
+    last: bool = False
     notices: tuple[Notice, ...] = ()
 
 

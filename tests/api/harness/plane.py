@@ -123,6 +123,8 @@ class Plane:
         self.kubectl("apply", "-k", str(ROOT / "manifests/base"))
         self.kubectl("apply", "-f", str(ROOT / "manifests/policies"))
         self.kubectl("wait", "--for=condition=Established", "crd/managedservices.drover.dev", "--timeout=30s")
+        # The disruption controller looks for new kinds only every 30 s; a budget needs the scale of ours.
+        self.cluster.restart("kube-controller-manager")
         self._credentials()
         until(self._fence_works, "the fence refuses a write without an epoch", seconds=30)
 
