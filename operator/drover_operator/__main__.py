@@ -3,16 +3,19 @@
 
 import argparse
 import asyncio
+import json
 import os
 import sys
 from collections.abc import Sequence
 
 import structlog
+import yaml
 
 from drover_operator.kube.auth import Connection, connect
 from drover_operator.kube.errors import ConfigurationError, DroverError
 from drover_operator.kube.http import HttpTransport
 from drover_operator.observe.logs import configure
+from drover_operator.runtime import rbac
 from drover_operator.runtime.election import Timing
 from drover_operator.runtime.process import Process, Settings
 from drover_operator.runtime.registry import discover
@@ -26,6 +29,8 @@ LEASE_PARTS = 3
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `drover-operator`; exit codes: 0 asked to stop, 1 error, 3 leadership or history lost (start again), 4 usage."""
     options = _parser().parse_args(arguments)
+    if options.verb == "manifests":
+        return _print_manifests(options.namespace, options.shard)
     configure(options.log_format, options.log_level)
     try:
         connection = connect(options.kubeconfig, options.context)
@@ -33,6 +38,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigurationError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_ERROR
+
+
+def _print_manifests(namespace: str, shard: str) -> int:
+    controllers = discover()
+    bodies = [*rbac.manifests(controllers, shard, namespace), *rbac.fence(controllers, shard)]
+    print(yaml.safe_dump_all(json.loads(json.dumps(bodies)), sort_keys=False), end="")  # through JSON: no YAML anchors
+    return 0
 
 
 async def _run(connection: Connection, settings: Settings) -> int:
@@ -81,7 +93,11 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="drover-operator", description="Drover's controllers: hold services where they were declared.")
-    run = parser.add_subparsers(dest="verb", required=True).add_parser("run", help="run the controllers until SIGTERM")
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    manifests = verbs.add_parser("manifests", help="print the RBAC and the fence that the installed controllers need")
+    manifests.add_argument("--namespace", default="", help="rights in this namespace only, for `run --namespace`")
+    manifests.add_argument("--shard", default="0", help="shard whose Lease fences the writes (default: %(default)s)")
+    run = verbs.add_parser("run", help="run the controllers until SIGTERM")
     run.add_argument("--kubeconfig", help="kubeconfig file (default: the pod's own account, $KUBECONFIG or ~/.kube/config)")
     run.add_argument("--context", help="context of the kubeconfig")
     run.add_argument("--namespace", default=_env("NAMESPACE", ""), help="look after this namespace only (default: all)")

@@ -88,10 +88,7 @@ def test_output_and_exit_code(terminal: Terminal, why: str, stdin: str, code: in
 def test_notes_are_one_line_each_in_the_promised_form(terminal: Terminal) -> None:
     recreate = DEPLOYMENT.replace("spec:\n", "spec:\n  strategy: {type: Recreate}\n", 1)
     _, _, err = terminal("-f", "-", "--criticality", "Vital", stdin=recreate)
-    assert (
-        err
-        == "warning: deployment/web: spec.strategy.type Recreate is not supported yet; imported as Rolling with maxSurge 0 and maxUnavailable 100%\n"
-    )
+    assert err == "warning: deployment/web: spec.strategy.type Recreate is not supported yet; imported as Rolling with maxSurge 0 and maxUnavailable 100%\n"
 
 
 def test_output_is_readable_and_in_order(terminal: Terminal) -> None:

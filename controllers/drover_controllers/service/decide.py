@@ -58,7 +58,8 @@ class _Draft:
             wake_after=max(0.0, min(seconds)) + DEADLINE_GRACE if seconds else None,
             write_ahead=write_ahead,
             doubt=doubt,
-            held=tuple(wait.held for wait in self.waits if wait.held),
+            # A pass that only remembers answers no question: what is known of earlier actions stays known.
+            held=tuple(judged.facts.verdicts) if write_ahead else tuple(wait.held for wait in self.waits if wait.held),
             memory=judged.memory,
             roster=judged.roster,
             demand=judged.demand,
@@ -121,7 +122,7 @@ def _own(draft: _Draft) -> None:
     attempt, wait = ownership.try_out(facts)
     draft.early += [attempt] if attempt else []
     draft.waits += [wait] if wait else []
-    if judged.course.target == facts.wanted.name:
+    if judged.course.target == facts.wanted.name and (wait is None or wait.reason is not Reason.INVALID_TEMPLATE):
         draft.records.append(ownership.record(facts, facts.wanted, judged.course.stable))
 
 
@@ -138,9 +139,9 @@ def _fill(draft: _Draft) -> None:
     _enter(draft, [i for i in judged.roster if i.live and i not in victims] + kept)
     _leave(draft, accepted)
     _end(draft, [i for i in judged.roster if i.state == "Draining" and not i.terminating and i not in kept])
-    draft.moves += cattle.buried(judged.roster)
+    draft.moves += cattle.buried(judged.roster, {name for name, count in judged.targets.items() if count})
     live = sum(each.live for each in judged.population.values()) - len(accepted) + len(kept)
-    _create(draft, gaps, judged.demand.most - live)
+    _create(draft, gaps, kept, judged.demand.most - live)
     _forget(draft)
 
 
@@ -210,22 +211,24 @@ def _end(draft: _Draft, leaving: list[Instance]) -> None:
             draft.moves.append(drain.end(each, Reason.SUPERSEDED if each.revision != draft.judged.course.target else Reason.SCALE_IN))
 
 
-def _create(draft: _Draft, gaps: dict[str, int], room: int) -> None:
+def _create(draft: _Draft, gaps: dict[str, int], kept: list[Instance], room: int) -> None:
     """Fill gaps within the surge budget, the stable revision first: what served comes before what is tried."""
     judged = draft.judged
     makeable = [name for name in (judged.course.stable, judged.course.target) if name]
     for name in dict.fromkeys(makeable):
-        revision = judged.facts.revisions.get(name) or (judged.facts.wanted if judged.facts.wanted.name == name else None)
-        for slot in _free_slots(judged.roster, name, gaps.get(name, 0)):
-            if room <= 0 or revision is None:
+        revision = judged.facts.revisions.get(name) or (judged.facts.wanted if draft.records and judged.facts.wanted.name == name else None)
+        if revision is None:
+            continue  # refused, or a pin that names nothing: no pod is made of what is not recorded
+        for slot in _free_slots(judged.roster, name, gaps.get(name, 0), kept):
+            if room <= 0:
                 draft.waits.append(Wait(step=f"create {name}-{slot}", reason=Reason.BUDGET))
                 continue
             room -= 1
             _create_one(draft, revision, slot)
 
 
-def _free_slots(instances: Roster, revision: str, count: int) -> list[int]:
-    taken = {each.slot for each in instances if each.live and each.revision == revision}
+def _free_slots(instances: Roster, revision: str, count: int, kept: list[Instance]) -> list[int]:
+    taken = {each.slot for each in instances if (each.live or each in kept) and each.revision == revision}
     free: list[int] = []
     slot = 0
     while len(free) < count:

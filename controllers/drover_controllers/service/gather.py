@@ -11,6 +11,7 @@ from drover_controllers.service.build import CURRENT_BUILDER
 from drover_controllers.service.values import Facts, Revision
 from drover_operator.api.builtin import ControllerRevision, EndpointSlice
 from drover_operator.api.managedservice import HealthCheck, ManagedService, ManagedServiceSpec
+from drover_operator.api.meta import seconds_of
 from drover_operator.api.resource import CONTROLLER_REVISIONS, DISRUPTION_BUDGETS, ENDPOINT_SLICES, PODS, SERVICES
 from drover_operator.runtime.registry import View
 
@@ -99,6 +100,7 @@ def _recorded(item: ControllerRevision) -> Revision:
         number=item.revision,
         uid=item.metadata.uid,
         resource_version=item.metadata.resource_version,
+        recorded_at=seconds_of(item.metadata.creation_timestamp),
         stable_before=notes.get(naming.STABLE_BEFORE, ""),
         blocked=notes.get(naming.BLOCKED, ""),
     )

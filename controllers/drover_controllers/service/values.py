@@ -20,7 +20,7 @@ Memory = RolloutStatus
 class Revision:
     """What the user declared of a pod, and the builder that made pods of it. `uid` is "" while it is not recorded yet.
 
-    `blocked` is the digest of the spec under which it failed, "" when it may be tried.
+    `blocked` is the digest of the spec under which it failed, "" when it may be tried; `recorded_at` is in seconds since the epoch.
     """
 
     name: str
@@ -31,6 +31,7 @@ class Revision:
     number: int = 0
     uid: str = ""
     resource_version: str = ""
+    recorded_at: float = 0.0
     stable_before: str = ""
     blocked: str = ""
 

@@ -31,9 +31,7 @@ exit codes: 0 done, 1 a file or a workload could not be imported, 4 wrong usage
 class SubParsers(Protocol):
     """What argparse's add_subparsers() returns; its own name for it is private."""
 
-    def add_parser(
-        self, name: str, *, help: str, description: str, epilog: str, formatter_class: type[argparse.HelpFormatter]
-    ) -> argparse.ArgumentParser: ...
+    def add_parser(self, name: str, *, help: str, description: str, epilog: str, formatter_class: type[argparse.HelpFormatter]) -> argparse.ArgumentParser: ...
 
 
 def add_parser(subparsers: SubParsers) -> None:

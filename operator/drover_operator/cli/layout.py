@@ -3,12 +3,14 @@
 
 import textwrap
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 GAP = "  "
 ELLIPSIS = "..."
 NARROWEST = 5  # columns that a cut text keeps: one character at each end, and what was left out
+WHOLE = 10_000
+NO_LEAST: Mapping[int, int] = {}
 COLOURS = {"red": "31", "green": "32", "yellow": "33", "cyan": "36", "dim": "2", "bold": "1"}
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "y": 365 * 86400}
 # As kubectl: below so many seconds, these units.
@@ -43,22 +45,25 @@ class Cell:
         return self.lead + paint(cut(self.text, columns - width(self.lead)), self.colour, look)
 
 
-def columns(rows: Sequence[Sequence[Cell]], look: Look, *, indent: str = "", fixed: frozenset[int] = frozenset()) -> list[str]:
-    """Rows as lines of aligned columns. Too wide, the widest columns give way, never those in `fixed`; a column with nothing in it is left out."""
+def columns(rows: Sequence[Sequence[Cell]], look: Look, *, indent: str = "", least: Mapping[int, int] = NO_LEAST) -> list[str]:
+    """Rows as lines of aligned columns; a column with nothing in it is left out.
+
+    Too wide, the widest columns give way, each down to what `least` says of its text (WHOLE: not at all).
+    """
     if not rows:
         return []
     wide = [max(row[index].width for row in rows) for index in range(len(rows[0]))]
     shown = [index for index, each in enumerate(wide) if each]
     if look.cut:
         over = len(indent) + sum(wide[index] for index in shown) + len(GAP) * (len(shown) - 1) - look.width
-        least = [max(width(row[index].lead) for row in rows) + NARROWEST for index in range(len(wide))]
-        _narrow(wide, over, [index for index in shown if index not in fixed], least)
+        floors = [max(width(row[index].lead) for row in rows) + least.get(index, NARROWEST) for index in range(len(wide))]
+        _narrow(wide, over, shown, floors)
     return [indent + _line([row[index] for index in shown], [wide[index] for index in shown], look) for row in rows]
 
 
-def _narrow(wide: list[int], over: int, candidates: list[int], least: list[int]) -> None:
+def _narrow(wide: list[int], over: int, candidates: list[int], floors: list[int]) -> None:
     while over > 0:
-        widest = max((index for index in candidates if wide[index] > least[index]), key=lambda index: wide[index], default=None)
+        widest = max((index for index in candidates if wide[index] > floors[index]), key=lambda index: wide[index], default=None)
         if widest is None:
             return
         wide[widest] -= 1

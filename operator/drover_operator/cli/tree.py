@@ -10,12 +10,14 @@ import msgspec
 
 from drover_operator.api.managedservice import InstanceState, InstanceStatus, ManagedService, ManagedServiceStatus, Phase, VersionStatus
 from drover_operator.api.meta import Condition
-from drover_operator.cli.layout import Cell, Look, age, clean, columns, fold, paint
+from drover_operator.cli.layout import WHOLE, Cell, Look, age, clean, columns, fold, paint
 from drover_operator.core.reasons import MEANING, Reason
 
 NONE = "-"
 UNSEEN = "no status yet"
 LAST_TRANSITIONS = 5
+# How far columns of the table may be cut; together they fit 80 columns with any content.
+LEAST = {"NAME": 13, "PHASE": WHOLE, "READY": WHOLE, "UP-TO-DATE": WHOLE, "STATUS": 10, "AGE": WHOLE}
 PHASE_COLOUR: dict[str, str] = {"Run": "green", "Failed": "red", "Rollback": "red", "Destroy": "yellow"}
 STATE_COLOUR: dict[str, str] = {"InService": "green", "Lost": "red", "Suspect": "red", "Parked": "red"}
 MARK_COLOUR = {"stable": "green", "target": "cyan", "blocked": "red"}
@@ -52,8 +54,8 @@ def table(services: Sequence[ManagedService], look: Look, now: datetime, *, name
     rows = [tuple(Cell(each) for each in headings), *(_row(each, now) for each in services)]
     if not namespaces:
         rows = [row[1:] for row in rows]
-    fixed = frozenset(rows[0].index(Cell(each)) for each in ("PHASE", "READY", "UP-TO-DATE", "AGE"))
-    return [*columns(rows, look, fixed=fixed), "", *fold(_total(services), look, indent="  ")]
+    least = {rows[0].index(Cell(each)): size for each, size in LEAST.items()}
+    return [*columns(rows, look, least=least), "", *fold(_total(services), look, indent="  ")]
 
 
 def _row(service: ManagedService, now: datetime) -> tuple[Cell, ...]:
@@ -74,7 +76,7 @@ def _total(services: Sequence[ManagedService]) -> str:
     phases = Counter(each.status.phase or UNSEEN for each in services)
     counted = [f"{phases[each]} {each}" for each in (*get_args(Phase), UNSEEN) if phases[each]]
     reasons = Counter(_worst(each) for each in services if not healthy(each))
-    worst = [f"{count} {reason}" for reason, count in reasons.most_common()]
+    worst = [f"{reason} x{count}" if count > 1 else reason for reason, count in reasons.most_common()]
     total = f"{len(services)} service{'s' if len(services) != 1 else ''}: {', '.join(counted)}"
     return total + (f"; not healthy: {', '.join(worst)}" if worst else "")
 
@@ -151,10 +153,10 @@ def _revisions(service: ManagedService, look: Look) -> list[str]:
         heads.append(_revision(revision, status, last_branch if last else branch))
         mine = by_revision[revision.revision]
         rows += [_instance(each, (blank if last else trunk) + (branch if place < len(mine) else last_branch)) for place, each in enumerate(mine, 1)]
-    instances = columns(rows, look, fixed=frozenset((1, 3)))
+    instances = columns(rows, look, least={0: 24, 1: WHOLE, 3: WHOLE})
     lines = instances[:1] if status.instances else [service.metadata.name]
     following = iter(instances[1:])
-    for revision, head in zip(revisions, columns(heads, look, fixed=frozenset((2, 3, 4))), strict=True):
+    for revision, head in zip(revisions, columns(heads, look, least={1: 16, 2: WHOLE, 3: WHOLE, 4: WHOLE}), strict=True):
         lines += [head, *(next(following) for _ in by_revision[revision.revision])]
     if not revisions and not omitted:
         omitted = "no instances"
@@ -247,7 +249,8 @@ def _condition(name: str, reason: str, told: list[Condition], look: Look, now: d
     colour = "red" if any(each.type in SERIOUS for each in told) else "yellow"
     facts = ", ".join(f"{each.type}={each.status}" for each in told)
     since = told[0].last_transition_time
-    title, *more = fold(f"{reason}: {facts}" + (f", for {_since(since, now)}" if since else ""), look, first="  ", indent="    ")
+    told_for = f" for {_since(since, now)}" if since else ""
+    title, *more = fold(f"{reason}{told_for}: {facts}", look, first="  ", indent="    ")
     message = next((each.message for each in told if each.message), "") or (meaning.what if meaning else "")
     lines = [title.replace(reason, paint(reason, colour, look), 1), *more]
     lines += fold(message, look, first="    ", indent="    ") if message else []
@@ -259,7 +262,7 @@ def _condition(name: str, reason: str, told: list[Condition], look: Look, now: d
 def _doing(service: ManagedService, look: Look) -> list[str]:
     steps = service.status.plan
     rows = [(Cell(each.state, "cyan" if each.state == "Running" else "dim"), Cell(clean(each.step)), Cell(clean(each.reason))) for each in steps]
-    return ["Doing:", *columns(rows, look, indent="  ", fixed=frozenset((0,)))] if rows else []
+    return ["Doing:", *columns(rows, look, indent="  ", least={0: WHOLE})] if rows else []
 
 
 def _history(service: ManagedService, look: Look, now: datetime) -> list[str]:
@@ -276,7 +279,7 @@ def _history(service: ManagedService, look: Look, now: datetime) -> list[str]:
         for each in last
     ]
     title = f"History (last {len(last)} of {len(history)}):" if len(history) > len(last) else "History:"
-    return [title, *columns(rows, look, indent="  ", fixed=frozenset((0, 1)))] if rows else []
+    return [title, *columns(rows, look, indent="  ", least={0: WHOLE, 1: WHOLE})] if rows else []
 
 
 def _since(moment: datetime | None, now: datetime) -> str:

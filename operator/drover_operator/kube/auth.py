@@ -46,7 +46,8 @@ class Connection:
         return f"Bearer {self.token}" if self.token else ""
 
     def _from_plugin(self) -> str:
-        self.plugin.refresh_api_key_hook(self.plugin)
+        if self.plugin.refresh_api_key_hook is not None:
+            self.plugin.refresh_api_key_hook(self.plugin)
         return str(self.plugin.get_api_key_with_prefix("authorization") or "")
 
 

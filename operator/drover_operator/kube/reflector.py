@@ -96,7 +96,7 @@ class Reflector(Generic[T]):
         while True:
             page = await self._client.page(self.cache.resource, self._namespace, selector=self._selector, limit=PAGE, after=after)
             version = version or int(page.metadata.resource_version)
-            objects += [self._decoder.decode(item) for item in page.items or ()]
+            objects += [item for item in map(self._decoded, page.items or ()) if item is not None]
             after = page.metadata.continue_
             if not after:
                 break
@@ -200,12 +200,23 @@ class Reflector(Generic[T]):
         except msgspec.DecodeError as error:
             raise _Broken(f"an event could not be read: {error}") from error
 
+    def _decoded(self, raw: msgspec.Raw) -> T | None:
+        """The object, or None for one that this version cannot read: it is left alone and said, and stops nobody else."""
+        try:
+            return self._decoder.decode(raw)
+        except msgspec.ValidationError as error:
+            meta = _bookmark.decode(raw).metadata
+            log.error("unreadable object", resource=str(self.cache.resource), key=f"{meta.namespace}/{meta.name}", reason=str(error))
+            return None
+
     def _dispatch(self, event: _Event) -> None:
         match event.type:
             case "ADDED" | "MODIFIED":
-                self.cache.saw(self._decoder.decode(event.object))
+                if (item := self._decoded(event.object)) is not None:
+                    self.cache.saw(item)
             case "DELETED":
-                self.cache.lost(self._decoder.decode(event.object))
+                if (item := self._decoded(event.object)) is not None:
+                    self.cache.lost(item)
             case "BOOKMARK":
                 self.cache.bookmark(_bookmark.decode(event.object).metadata.version)
             case _:

@@ -60,7 +60,8 @@ def merge_patch(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
         if before == after:
             continue
         if isinstance(before, dict) and isinstance(after, dict):
-            patch[name] = merge_patch(before, after)
+            if inner := merge_patch(before, after):  # nothing where only nulls differ
+                patch[name] = inner
         else:
             patch[name] = after
     return dict(sorted(patch.items()))

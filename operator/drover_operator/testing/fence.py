@@ -16,6 +16,7 @@ from drover_operator.testing.storage import Storage
 USER_PREFIX = "drover:operator:"
 LEASE_NAMESPACE = "drover-system"
 LEASE_PREFIX = "drover-operator-"
+POLICY_PREFIX = "drover-fence-"
 _EXTRA = "impersonate-extra-drover.dev%2f"
 
 
@@ -43,13 +44,14 @@ def check_fence(storage: Storage, caller: Caller, call: Call) -> None:
     """
     if call.kind is LEASES or not caller.user.startswith(USER_PREFIX):
         return
-    name = LEASE_PREFIX + caller.user.removeprefix(USER_PREFIX)
+    shard = caller.user.removeprefix(USER_PREFIX)
+    name, policy = LEASE_PREFIX + shard, POLICY_PREFIX + shard
     lease = storage.get(LEASES, LEASE_NAMESPACE, name)
     if lease is None:
-        raise denied(call.kind, call.name, name, f"the lease {LEASE_NAMESPACE}/{name} does not exist")
+        raise denied(call.kind, call.name, policy, f"the lease {LEASE_NAMESPACE}/{name} does not exist")
     spec: Json = lease.data.get("spec", {})
     epoch, holder = str(spec.get("leaseTransitions") or 0), spec.get("holderIdentity") or ""
     if (caller.epoch, caller.holder) != (epoch, holder) or not holder:
         late = f"epoch {caller.epoch or 'none'} of {caller.holder or 'nobody'}"
         why = f"{late} is over: {LEASE_NAMESPACE}/{name} is at epoch {epoch}, held by {holder or 'nobody'}"
-        raise denied(call.kind, call.name, name, why)
+        raise denied(call.kind, call.name, policy, why)

@@ -33,10 +33,9 @@ def pause(instances: Roster, revision: str, slot: int, now: float) -> float:
     return last + min(FIRST_BACKOFF * 2.0 ** (len(lost) - 1), LONGEST_BACKOFF) - now
 
 
-def buried(instances: Roster) -> list[Delete]:
-    """Deletions of failed pods that are of no more use: their slot serves, is not filled any more, or has more than are kept."""
+def buried(instances: Roster, wanted: set[str]) -> list[Delete]:
+    """Deletions of failed pods that are of no more use: their slot serves, their revision is not wanted, or more are there than are kept."""
     serving = {(i.revision, i.slot) for i in instances if i.state == "InService"}
-    wanted = {i.revision for i in instances if i.live}
     lost = [i for i in instances if i.state == "Lost"]
     newest = sorted(lost, key=lambda i: (seconds_of(i.pod.metadata.creation_timestamp), i.name), reverse=True)
     rank: dict[tuple[str, int], int] = {}

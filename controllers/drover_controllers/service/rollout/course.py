@@ -106,8 +106,12 @@ def complete(way: Course, demand: Demand, population: Mapping[str, Population]) 
 
 
 def overdue(facts: Facts, memory: Memory, way: Course) -> float | None:
-    """Seconds until the target is given up; 0 or less: now. None where no deadline runs."""
-    if facts.service.spec.paused or way.kind not in ("Provision", "Update") or memory.target != way.target:
+    """Seconds until the target is given up; 0 or less: now. None where no deadline runs.
+
+    While it is not recorded (a quota refuses the try, say) it has not been tried, so that it cannot have failed.
+    """
+    tried = facts.revisions.get(way.target)
+    if tried is None or facts.service.spec.paused or way.kind not in ("Provision", "Update") or memory.target != way.target:
         return None
-    last = max(seconds_of(memory.started_at), seconds_of(memory.progressed_at))
+    last = max(seconds_of(memory.started_at), seconds_of(memory.progressed_at), tried.recorded_at)
     return last + parse_duration(facts.service.spec.rollout.progress_deadline) - facts.now

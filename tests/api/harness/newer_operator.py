@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The operator of a later release: it has builder 2, whose pods carry one annotation more."""
+
+import sys
+from typing import Any
+
+from drover_controllers.service import build, gather
+from drover_controllers.service.values import Revision
+from drover_operator.__main__ import main
+from drover_operator.api.managedservice import ManagedService
+
+
+def pod_v2(service: ManagedService, revision: Revision, slot: int, predecessor_uid: str) -> dict[str, Any]:
+    body = build.BUILDERS[1](service, revision, slot, predecessor_uid)
+    body["metadata"]["annotations"]["drover.dev/built-by"] = "2"
+    return body
+
+
+if __name__ == "__main__":
+    build.BUILDERS[2] = pod_v2
+    build.CURRENT_BUILDER = 2
+    gather.CURRENT_BUILDER = 2
+    sys.exit(main())
