@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rows of the tables: given facts, the exact plan, and why it is right."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,8 +10,14 @@ from drover_controllers.service.report import report
 from drover_controllers.service.values import Facts
 from tables.world import words
 
-GRACE = 0.05
-Facts_ = Callable[[], Facts]
+GRACE = 0.05  # seconds that the wake-up comes after the deadline
+
+
+def compare(name: str, why: str, seen: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """Equal, or a message with the sentence of the row and only what differs."""
+    assert len(why.split()) > 4, f"{name}: say why"
+    rows = [f"  {key}:\n    wanted {wanted[key]}\n    seen   {seen[key]}" for key in wanted if seen[key] != wanted[key]]
+    assert not rows, "\n".join([f"{name}: {why}", *rows])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +48,7 @@ class Row:
             "memory": {key: getattr(plan.memory, key) for key in self.memory},
         }
         wanted = {key: getattr(self, key) for key in seen}
-        assert seen == wanted, self.why
-        assert len(self.why.split()) > 4, "say why"
+        compare(self.name, self.why, seen, wanted)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,8 +79,7 @@ class Told:
             "fields": {key: getattr(status, key) for key in self.fields},
         }
         wanted = {key: getattr(self, key) for key in seen}
-        assert seen == wanted, self.why
-        assert len(self.why.split()) > 4, "say why"
+        compare(self.name, self.why, seen, wanted)
 
 
 def table(rows: list[Any]) -> Any:

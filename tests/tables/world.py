@@ -174,17 +174,18 @@ def given(
     if isinstance(spec.get("pin"), str):
         spec["pin"] = {"revision": revision(spec["pin"])}
     wish = spec_of(wanted, replicas=replicas, rollout=waves, **spec)
-    remembered: Body = {"target": "A", "stable": "A", "progressed": replicas, "settledReplicas": replicas, "startedAt": at(NOW - LONG), **(memory or {})}
+    remembered: Body = {"target": "A", "stable": "A", "progressed": replicas, "settledReplicas": replicas, "startedAt": at(NOW - 10), **(memory or {})}
     for name in ("target", "stable"):
         remembered[name] = revision(remembered[name]) if remembered[name] else ""
-    service = service_of(wish, rollout=remembered, status=status or {}, deleted=deleted, finalizers=finalizers, labels=labels or {})
+    service = service_of(wish, rollout=remembered, status={"phase": "Run"} if status is None else status, deleted=deleted, finalizers=finalizers, labels=labels or {})
     found = [pod_of(each) for each in pods.split()]
     assert len({pod.metadata.name for pod, _ in found}) == len(found), "two pods of one name"
     marks = {letter: spec_digest(wish) if mark == "now" else mark for letter, mark in (blocked or {}).items()}
     served = {letter: revision(each) for letter, each in (before or {}).items()}
     old = [recorded(each, ord(each) - ord("A") + 1, marks.get(each, ""), served.get(each, ""), record_age) for each in records]
     if collide:
-        old = [typed({**msgspec.to_builtins(each), "data": {"template": template("Z")}}, ControllerRevision) if each.metadata.name == revision(collide) else each for each in old]
+        other = msgspec.Raw(msgspec.json.encode({"template": template("Z")}))
+        old = [msgspec.structs.replace(each, data=other) if each.metadata.name == revision(collide) else each for each in old]
     objects: dict[str, tuple[Any, ...]] = {
         str(PODS): tuple(pod for pod, _ in found),
         str(CONTROLLER_REVISIONS): tuple(old),

@@ -194,7 +194,7 @@ def _enter(draft: _Draft, instances: list[Instance]) -> None:
 def _leave(draft: _Draft, accepted: list[Instance]) -> None:
     judged = draft.judged
     for each in accepted:
-        reason = Reason.SCALE_IN if each.revision == judged.course.target else Reason.SUPERSEDED
+        reason = _why_gone(judged, each)
         if drain.serves(each) or each.pod.status.is_true(naming.GATE):
             draft.moves.append(drain.leave(each, judged.facts.now, reason))
         else:
@@ -208,7 +208,13 @@ def _end(draft: _Draft, leaving: list[Instance]) -> None:
         if wait is not None:
             draft.waits.append(wait)
         else:
-            draft.moves.append(drain.end(each, Reason.SUPERSEDED if each.revision != draft.judged.course.target else Reason.SCALE_IN))
+            draft.moves.append(drain.end(each, _why_gone(draft.judged, each)))
+
+
+def _why_gone(judged: _Judged, instance: Instance) -> Reason:
+    if judged.facts.service.metadata.deletion_timestamp is not None:
+        return Reason.DESTROYING
+    return Reason.SCALE_IN if instance.revision == judged.course.target else Reason.SUPERSEDED
 
 
 def _create(draft: _Draft, gaps: dict[str, int], kept: list[Instance], room: int) -> None:

@@ -45,7 +45,7 @@ def sentence(error: BaseException) -> str:
     if isinstance(error, Unsent):
         # The words of asyncio name the address a second time; those of the system say what is wrong.
         cause = getattr(error.__cause__, "os_error", None)
-        known = isinstance(cause, ConnectionError | TimeoutError) and cause.errno
-        words = f"{text.split(': ', maxsplit=1)[0]}: {os.strerror(cause.errno)}" if known else text
+        number = cause.errno if isinstance(cause, ConnectionError | TimeoutError) else None
+        words = f"{text.split(': ', maxsplit=1)[0]}: {os.strerror(number)}" if number else text
         return f"{words}; is the cluster running, and is it the right context?"
     return text

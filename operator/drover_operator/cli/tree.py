@@ -83,7 +83,7 @@ def _total(services: Sequence[ManagedService]) -> str:
 
 def _worst(service: ManagedService) -> str:
     trouble = _trouble(service.status)
-    return trouble.reason if trouble else service.status.summary or "Failed"
+    return trouble.reason if trouble else "Failed"
 
 
 # --- one service

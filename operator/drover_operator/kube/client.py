@@ -14,10 +14,11 @@ import msgspec
 
 from drover_operator.api.meta import Object, ObjectMeta
 from drover_operator.api.resource import Resource
-from drover_operator.kube.errors import KubeError, OutcomeUnknown, TooManyRequests, api_error
+from drover_operator.kube.errors import KubeError, OutcomeUnknown, TooManyRequests, Unreadable, api_error
 from drover_operator.kube.transport import JSON, MERGE_PATCH, METADATA_LIST, STRATEGIC_PATCH, Reply, Request, Transport
 
 T = TypeVar("T", bound=Object)
+D = TypeVar("D")
 MUTATIONS_AT_ONCE = 32
 PATIENCE = 60.0  # seconds that one call may spend waiting on 429 before it gives up
 LONGEST_PAUSE = 30.0  # seconds; a server that asks for more gets asked again earlier
@@ -78,7 +79,7 @@ class Client:
     async def get(self, resource: Resource[T], namespace: str, name: str) -> T:
         """One object, read from the quorum."""
         reply = await self._call(Request(method="GET", path=resource.path(namespace, name)))
-        return msgspec.json.decode(reply.body, type=resource.model)
+        return _read(msgspec.json.Decoder(resource.model), reply.body)
 
     async def page(
         self, resource: Resource[Object], namespace: str = "", *, selector: str = "", limit: int = 500, after: str = "", metadata_only: bool = False
@@ -87,7 +88,7 @@ class Client:
         query = {"limit": str(limit)} | ({"labelSelector": selector} if selector else {}) | ({"continue": after} if after else {})
         headers = {"Accept": METADATA_LIST} if metadata_only else {}
         reply = await self._call(Request(method="GET", path=resource.path(namespace), query=query, headers=headers, timeout=60.0))
-        return _page.decode(reply.body)
+        return _read(_page, reply.body)
 
     async def create(self, resource: Resource[Object], namespace: str, body: Any, *, dry_run: bool = False) -> Written:
         """Create an object; a dry run checks every field strictly and stores nothing."""
@@ -123,7 +124,7 @@ class Client:
             try:
                 return await self._once(request)
             except TooManyRequests as busy:
-                pause = min(float(busy.status.details.retry_after_seconds if busy.status.details else 1) or 1.0, LONGEST_PAUSE)
+                pause = min(busy.pause, LONGEST_PAUSE)
                 if asyncio.get_running_loop().time() + pause > deadline:
                     raise
                 await asyncio.sleep(pause)
@@ -135,6 +136,8 @@ class Client:
         if reply.status < 300:
             return reply
         error = api_error(reply.status, reply.body)
+        if isinstance(error, TooManyRequests):
+            error.pause = _pause(error, reply)
         if request.mutating and reply.status >= 500:
             raise OutcomeUnknown(str(error)) from error
         raise error
@@ -146,8 +149,25 @@ def _with_headers(request: Request, more: Mapping[str, str]) -> Request:
     )
 
 
+def _read(decoder: msgspec.json.Decoder[D], body: bytes) -> D:
+    try:
+        return decoder.decode(body)
+    except msgspec.DecodeError as error:
+        raise Unreadable(f"an answer could not be read: {error}") from error
+
+
+def _pause(busy: TooManyRequests, reply: Reply) -> float:
+    """Priority and fairness answers in plain text: there the header alone says how long."""
+    asked = busy.status.details.retry_after_seconds if busy.status.details else 0
+    header = reply.headers.get("Retry-After", "")
+    return float(asked or (int(header) if header.isdecimal() else 0) or 1)
+
+
 def _written(reply: Reply, uid: str = "") -> Written:
-    found = _identity.decode(reply.body)
+    try:
+        found = _identity.decode(reply.body)
+    except msgspec.DecodeError as error:
+        raise OutcomeUnknown(f"the answer to a write could not be read: {error}") from error
     if found.kind == "Status":
         return Written(uid, 0, gone=True)
     return Written(found.metadata.uid, found.metadata.version)

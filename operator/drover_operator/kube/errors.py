@@ -6,6 +6,7 @@
     +- KubeError
        +- Unsent                    the request certainly did not reach the server
        +- OutcomeUnknown            it may have been carried out: look before trying again
+       +- Unreadable                the server answered with something that is not what was asked for
        +- ApiError                  the server answered with a Status
           +- Unauthorized Forbidden NotFound Conflict AlreadyExists Gone Invalid Fenced TooManyRequests ServerError
 
@@ -39,6 +40,12 @@ class Unsent(KubeError):
 
 class OutcomeUnknown(KubeError):
     """The request may have been carried out: a time-out, a lost connection or a 5xx to a write."""
+
+    retryable = True
+
+
+class Unreadable(KubeError):
+    """An answer is not what was asked for: a proxy in the way, half an answer, an object of another shape."""
 
     retryable = True
 
@@ -131,6 +138,7 @@ class TooManyRequests(ApiError):
     """429: certainly not carried out; try again later."""
 
     retryable = True
+    pause = 1.0  # seconds that the server asks for
 
 
 class ServerError(ApiError):

@@ -16,8 +16,8 @@ import structlog
 
 from drover_operator.api.meta import Object, ObjectMeta
 from drover_operator.kube.cache import Cache
-from drover_operator.kube.client import Client
-from drover_operator.kube.errors import ApiError, DroverError, Gone, KubeError, TooManyRequests, Unsent, api_error
+from drover_operator.kube.client import Client, Page
+from drover_operator.kube.errors import ApiError, DroverError, Gone, KubeError, TooManyRequests, Unreadable, Unsent, api_error
 from drover_operator.kube.transport import Request
 
 T = TypeVar("T", bound=Object)
@@ -75,16 +75,18 @@ class Reflector(Generic[T]):
         Raises:
             RestoredHistory: the server's history went back.
         """
-        pause = FIRST_PAUSE
+        pause, loop = FIRST_PAUSE, asyncio.get_running_loop()
         while True:
+            begun = loop.time()
             try:
                 await self.list()
-                pause = FIRST_PAUSE
                 await self._follow()
             except Gone:
                 log.info("relist", resource=str(self.cache.resource), reason="expired")
                 await asyncio.sleep(self._random.uniform(0, FIRST_PAUSE))
             except KubeError as error:
+                if loop.time() - begun > LONGEST_PAUSE:
+                    pause = FIRST_PAUSE  # it went well for a while; a list alone proves nothing, the watch may be refused each time
                 log.warning("relist", resource=str(self.cache.resource), reason=str(error), pause=round(pause, 1))
                 await asyncio.sleep(pause * self._random.uniform(0.5, 1.0))
                 pause = min(pause * 2, LONGEST_PAUSE)
@@ -95,7 +97,7 @@ class Reflector(Generic[T]):
         after, version = "", 0
         while True:
             page = await self._client.page(self.cache.resource, self._namespace, selector=self._selector, limit=PAGE, after=after)
-            version = version or int(page.metadata.resource_version)
+            version = version or _version(page)
             objects += [item for item in map(self._decoded, page.items or ()) if item is not None]
             after = page.metadata.continue_
             if not after:
@@ -136,9 +138,9 @@ class Reflector(Generic[T]):
         after, version = "", 0
         while True:
             page = await self._client.page(self.cache.resource, self._namespace, selector=self._selector, limit=PAGE, after=after, metadata_only=True)
-            version = version or int(page.metadata.resource_version)
+            version = version or _version(page)
             for item in page.items or ():
-                meta = _bookmark.decode(item).metadata
+                meta = _identity(item)
                 found[meta.uid] = meta.version
             after = page.metadata.continue_
             if not after:
@@ -205,8 +207,8 @@ class Reflector(Generic[T]):
         try:
             return self._decoder.decode(raw)
         except msgspec.ValidationError as error:
-            meta = _bookmark.decode(raw).metadata
-            log.error("unreadable object", resource=str(self.cache.resource), key=f"{meta.namespace}/{meta.name}", reason=str(error))
+            meta = _identity(raw)
+            log.warning("unreadable object", resource=str(self.cache.resource), key=f"{meta.namespace}/{meta.name}", reason=str(error))
             return None
 
     def _dispatch(self, event: _Event) -> None:
@@ -228,6 +230,19 @@ def _matches(cache: Cache[Any], wanted: dict[str, int], version: int, *, upto: i
     held = {item.metadata.uid: item.metadata.version for item in cache.values()}
     missing = any(held.get(uid, -1) < at <= upto for uid, at in wanted.items())
     return not missing and all(uid in wanted or at > version for uid, at in held.items())
+
+
+def _version(page: Page) -> int:
+    if not page.metadata.resource_version.isdecimal():
+        raise Unreadable(f"a list of version '{page.metadata.resource_version}'")
+    return int(page.metadata.resource_version)
+
+
+def _identity(raw: msgspec.Raw) -> ObjectMeta:
+    try:
+        return _bookmark.decode(raw).metadata
+    except msgspec.DecodeError as error:
+        raise Unreadable(f"an object without readable metadata: {error}") from error
 
 
 def _stream_error(body: bytes) -> ApiError:

@@ -147,7 +147,7 @@ class Change:
 
 
 class Recorder:
-    """Every state that one collection went through; follows a restart of the API server without a gap."""
+    """Every state that one collection went through, as far as the API server tells; goes on after its restart."""
 
     def __init__(self, kube: Kube, plural: str, namespace: str) -> None:
         self._kube, self._where = kube, path(plural, namespace)
@@ -201,12 +201,28 @@ class Recorder:
                     self._answer.close()
             except Refused as error:
                 self.error = str(error)
-                if error.code == 410:
-                    return
                 time.sleep(0.1)
+                if error.code == 410:
+                    self._again()
             except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
                 self.error = str(error)
                 time.sleep(0.1)
+
+    def _again(self) -> None:
+        """An API server that was started again does not know the past: go on from a list."""
+        with suppress(Refused, urllib3.exceptions.HTTPError, OSError):
+            fresh = self._kube.call("get", self._where)
+            held: dict[str, Body] = {}
+            for change in self.changes:
+                held.pop(change.item["metadata"]["uid"], None) if change.kind == "DELETED" else held.update({change.item["metadata"]["uid"]: change.item})
+            there = {each["metadata"]["uid"]: each for each in fresh["items"]}
+            version = int(fresh["metadata"]["resourceVersion"])
+            lost = [Change("DELETED", version, time.monotonic(), item) for uid, item in held.items() if uid not in there]
+            news = [each for uid, each in there.items() if uid not in held or held[uid]["metadata"]["resourceVersion"] != each["metadata"]["resourceVersion"]]
+            kinds = ("ADDED" if each["metadata"]["uid"] not in held else "MODIFIED" for each in news)
+            found = [Change(kind, int(each["metadata"]["resourceVersion"]), time.monotonic(), each) for kind, each in zip(kinds, news, strict=True)]
+            self.changes += sorted([*found, *lost], key=lambda change: change.version)
+            self._version = str(version)
 
     def _read(self, answer: Any) -> None:
         rest = b""

@@ -2,9 +2,10 @@
 """The operator of a later release: it has builder 2, whose pods carry one annotation more."""
 
 import sys
+from importlib import import_module
 from typing import Any
 
-from drover_controllers.service import build, gather
+from drover_controllers.service import build
 from drover_controllers.service.values import Revision
 from drover_operator.__main__ import main
 from drover_operator.api.managedservice import ManagedService
@@ -19,5 +20,5 @@ def pod_v2(service: ManagedService, revision: Revision, slot: int, predecessor_u
 if __name__ == "__main__":
     build.BUILDERS[2] = pod_v2
     build.CURRENT_BUILDER = 2
-    gather.CURRENT_BUILDER = 2
+    vars(import_module("drover_controllers.service.gather"))["CURRENT_BUILDER"] = 2
     sys.exit(main())
