@@ -4,9 +4,12 @@
 import argparse
 import asyncio
 import json
+import math
 import os
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
 
 import structlog
 import yaml
@@ -24,6 +27,7 @@ from drover_operator.runtime.shell import Shell
 EXIT_ERROR, EXIT_LOST, EXIT_USAGE = 1, 3, 4
 MOST_WORKERS = 256
 LEASE_PARTS = 3
+LAST_PORT = 65535
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -76,7 +80,6 @@ def _settings(options: argparse.Namespace) -> Settings:
     duration, deadline, retry = (float(part) for part in options.lease_seconds.split("/"))
     return Settings(
         namespace=options.namespace,
-        lease_namespace=options.lease_namespace,
         shard=options.shard,
         health_address=options.health_address,
         fence=options.fence == "on",
@@ -101,7 +104,6 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--kubeconfig", help="kubeconfig file (default: the pod's own account, $KUBECONFIG or ~/.kube/config)")
     run.add_argument("--context", help="context of the kubeconfig")
     run.add_argument("--namespace", default=_env("NAMESPACE", ""), help="look after this namespace only (default: all)")
-    run.add_argument("--lease-namespace", default=_env("LEASE_NAMESPACE", "drover-system"), help="where the Lease is (default: %(default)s)")
     run.add_argument("--shard", default=_env("SHARD", "0"), help="shard whose Lease to compete for (default: %(default)s)")
     run.add_argument(
         "--lease-seconds", type=_lease, default=_env("LEASE_SECONDS", "15/10/2"), help="lease duration/renew deadline/retry (default: %(default)s)"
@@ -111,14 +113,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument(
         "--fence",
-        choices=("on", "off"),
+        **_choice("on", "off"),
         default=_env("FENCE", "on"),
         help="write as the fenced user; off: self-fencing by the clock only (default: %(default)s)",
     )
-    run.add_argument("--kopf", choices=("on", "off"), default=_env("KOPF", "on"), help="run kopf as the process shell (default: %(default)s)")
-    run.add_argument("--workers", type=_workers, default=int(_env("WORKERS", "16")), help="keys worked on at once (default: %(default)s)")
-    run.add_argument("--log-format", choices=("auto", "json", "console"), default=_env("LOG_FORMAT", "auto"), help="auto: console on a terminal")
-    run.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default=_env("LOG_LEVEL", "info"))
+    run.add_argument("--kopf", **_choice("on", "off"), default=_env("KOPF", "on"), help="run kopf as the process shell (default: %(default)s)")
+    run.add_argument("--workers", type=_workers, default=_env("WORKERS", "16"), help="keys worked on at once (default: %(default)s)")
+    run.add_argument("--log-format", **_choice("auto", "json", "console"), default=_env("LOG_FORMAT", "auto"), help="auto: console on a terminal")
+    run.add_argument("--log-level", **_choice("debug", "info", "warning", "error"), default=_env("LOG_LEVEL", "info"))
     return parser
 
 
@@ -126,15 +128,31 @@ def _env(name: str, default: str) -> str:
     return os.environ.get(f"DROVER_{name}", default)
 
 
+def _choice(*words: str) -> dict[str, Any]:
+    """What argparse's `choices` do not: a default from the environment is checked too."""
+
+    def chosen(text: str) -> str:
+        if text not in words:
+            raise argparse.ArgumentTypeError(f"'{text}' must be one of {', '.join(words)}")
+        return text
+
+    return {"type": chosen, "metavar": "{" + ",".join(words) + "}"}
+
+
 def _lease(text: str) -> str:
-    parts = [float(part) for part in text.split("/")]
-    if len(parts) != LEASE_PARTS or parts != sorted(set(parts), reverse=True) or parts[-1] <= 0:
+    try:
+        parts = [float(part) for part in text.split("/")]
+    except ValueError:
+        parts = []
+    fall = all(more > less > 0 for more, less in pairwise(parts))
+    if len(parts) != LEASE_PARTS or not fall or not math.isfinite(parts[0]):
         raise argparse.ArgumentTypeError(f"'{text}' must be three falling numbers such as 15/10/2")
     return text
 
 
 def _address(text: str) -> str:
-    if not text.rpartition(":")[2].isdigit():
+    port = text.rpartition(":")[2]
+    if ":" not in text or not port.isdecimal() or int(port) > LAST_PORT:
         raise argparse.ArgumentTypeError(f"'{text}' must be HOST:PORT")
     return text
 

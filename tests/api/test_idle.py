@@ -42,7 +42,7 @@ def test_sixty_idle_seconds_write_nothing_but_the_lease(space: Space, operator: 
 
     def newest() -> float:
         entries = [each for each in space.plane.audit.since(0, space.name) if each.writes]
-        return max(_seconds(each.at) for each in entries)
+        return max(each.at.timestamp() for each in entries)
 
     until(at_rest, "all of them come to rest", seconds=45, seen=lambda: [str(each) for each in space.plane.audit.since(0, space.name) if each.writes][-5:])
 
@@ -58,9 +58,3 @@ def test_sixty_idle_seconds_write_nothing_but_the_lease(space: Space, operator: 
 
 def _passes(operator: Operator) -> float:
     return sum(value for name, value in operator.metrics().items() if name.startswith("controller_runtime_reconcile_total"))
-
-
-def _seconds(stamp: str) -> float:
-    from datetime import datetime
-
-    return datetime.fromisoformat(stamp).timestamp()

@@ -105,6 +105,20 @@ def test_an_edited_service_is_restored(space: Space) -> None:
     space.converged("shop")
 
 
+def test_an_edited_budget_is_restored(space: Space) -> None:
+    """The disruption budget follows from criticality, whoever edits it; a change of criticality changes it."""
+    space.create(service("shop", replicas=1))
+    space.converged("shop")
+
+    def most() -> object:
+        return space.kube.get("poddisruptionbudgets", space.name, "shop")["spec"]["maxUnavailable"]
+
+    space.kube.patch("poddisruptionbudgets", space.name, "shop", {"spec": {"maxUnavailable": 0}})
+    until(lambda: most() == "25%", "the budget is restored", seen=most)
+    space.patch("shop", {"spec": {"criticality": "Vital"}})
+    until(lambda: most() == 1, "the budget of a vital service", seen=most)
+
+
 def test_a_service_without_our_label_is_restored(space: Space) -> None:
     """The Service loses the label by which we find it: found again by its name, and taken back."""
     space.create(service("shop", replicas=1))

@@ -13,6 +13,21 @@ pytestmark = pytest.mark.usefixtures("operator")
 MOST_WRITES = 48  # for 10 replicas, Events and leases not counted: the promise of bench and README
 
 
+SLOW = {"metadata": {"annotations": {"drover.dev/simulate-ready-after": "400ms"}}}
+
+
+def versions(space: Space, name: str) -> tuple[int, int]:
+    """Live pods of image :1 and in discovery of image :2."""
+    pods, named = space.pods(name), space.serving(name)
+    images = [(pod["spec"]["containers"][0]["image"][-1], live(pod), pod["metadata"]["uid"] in named) for pod in pods]
+    return sum(version == "1" and alive for version, alive, _ in images), sum(version == "2" and serves for version, _, serves in images)
+
+
+def under_way(space: Space, name: str) -> None:
+    """Wait until a part of version 2 serves, and some of 1 is still there."""
+    until(lambda: all(versions(space, name)), "the update is under way", seen=lambda: versions(space, name))
+
+
 def fewest_serving(pods: Recorder, slices: Recorder, name: str) -> int:
     """The smallest number of pods that discovery named and that were ready, from the first moment at which it was reached to the end."""
     lows: list[int] = []
@@ -99,9 +114,9 @@ def test_change_of_mind_in_mid_update(space: Space) -> None:
     space.create(service("shop", replicas=4, rollout={"rolling": {"maxSurge": 1}}))
     space.converged("shop")
     with space.kube.watch("pods", space.name) as pods, space.kube.watch("endpointslices", space.name) as slices:
-        space.patch("shop", image("registry.example/app:2"))
-        space.until("shop", lambda item: item["status"]["rollout"].get("progressed", 0) >= 1 and item["status"]["version"] == "1", "version 2 is under way")
-        changed = int(space.patch("shop", image("registry.example/app:3"))["metadata"]["resourceVersion"])
+        space.patch("shop", image("registry.example/app:2", **SLOW))
+        under_way(space, "shop")
+        changed = int(space.patch("shop", image("registry.example/app:3", **SLOW))["metadata"]["resourceVersion"])
         item = space.converged("shop")
         pods.settle(), slices.settle()
     assert item["status"]["version"] == "3"
@@ -124,6 +139,18 @@ def test_going_back_takes_up_the_old_revision(space: Space) -> None:
     assert item["status"]["currentRevision"] == first and item["status"]["version"] == "1"
     assert len(space.revisions("shop")) == 2
     assert space.kube.get("controllerrevisions", space.name, first)["metadata"]["uid"] == recorded
+
+
+def test_old_revisions_are_forgotten(space: Space) -> None:
+    """revisionHistoryLimit: the oldest records go, those in use never."""
+    space.create(service("shop", replicas=1, revisionHistoryLimit=1))
+    for version in ("2", "3", "4"):
+        space.converged("shop")
+        space.patch("shop", image(f"registry.example/app:{version}"))
+    current = space.converged("shop")["status"]["currentRevision"]
+    until(lambda: len(space.revisions("shop")) == 2, "the present and one old revision are kept", seen=lambda: [each["metadata"]["name"] for each in space.revisions("shop")])
+    assert space.revisions("shop")[-1]["metadata"]["name"] == current
+    assert [each["metadata"]["annotations"]["drover.dev/version"] for each in space.revisions("shop")] == ["3", "4"]
 
 
 def test_a_pin_goes_back_and_holds(space: Space) -> None:
@@ -150,7 +177,7 @@ def test_pause_freezes_the_rollout_and_nothing_else(space: Space) -> None:
     space.create(service("shop", replicas=3, rollout={"rolling": {"maxSurge": 1}}, annotations={"drover.dev/simulate-ready-after": "500ms"}))
     space.converged("shop")
     space.patch("shop", image("registry.example/app:2"))
-    space.until("shop", lambda item: item["status"]["rollout"].get("progressed", 0) >= 1 and item["status"]["version"] == "1", "the update is under way")
+    under_way(space, "shop")
     space.patch("shop", {"spec": {"paused": True}})
 
     def mix() -> tuple[int, int]:

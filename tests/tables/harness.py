@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from tables.world import words
+
 from drover_controllers.service.decide import decide
 from drover_controllers.service.report import report
 from drover_controllers.service.values import Facts
-from tables.world import words
 
 GRACE = 0.05  # seconds that the wake-up comes after the deadline
 

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+
 from drover_controllers.service import build, naming
 from drover_controllers.service.gather import gather, spec_digest, wanted_revision
 from drover_controllers.service.values import Facts, ServicePlan
@@ -158,8 +159,8 @@ def given(
     deleted: float | None = None,
     finalizers: Sequence[str] = (naming.FINALIZER,),
     labels: Body | None = None,
-    front: Body | None | bool = True,
-    budget: Body | None | bool = True,
+    front: Body | bool | None = True,
+    budget: Body | bool | None = True,
     rolling: Body | None = None,
     rollout: Body | None = None,
     collide: str = "",
@@ -177,7 +178,9 @@ def given(
     remembered: Body = {"target": "A", "stable": "A", "progressed": replicas, "settledReplicas": replicas, "startedAt": at(NOW - 10), **(memory or {})}
     for name in ("target", "stable"):
         remembered[name] = revision(remembered[name]) if remembered[name] else ""
-    service = service_of(wish, rollout=remembered, status={"phase": "Run"} if status is None else status, deleted=deleted, finalizers=finalizers, labels=labels or {})
+    service = service_of(
+        wish, rollout=remembered, status={"phase": "Run"} if status is None else status, deleted=deleted, finalizers=finalizers, labels=labels or {}
+    )
     found = [pod_of(each) for each in pods.split()]
     assert len({pod.metadata.name for pod, _ in found}) == len(found), "two pods of one name"
     marks = {letter: spec_digest(wish) if mark == "now" else mark for letter, mark in (blocked or {}).items()}
@@ -198,7 +201,7 @@ def given(
     return gather(service, FakeView(objects, verdicts or {}))
 
 
-def _held(body: Body, kind: type, there: Body | None | bool) -> tuple[Any, ...]:
+def _held(body: Body, kind: type, there: Body | bool | None) -> tuple[Any, ...]:
     if there is False:
         return ()
     meta = {**body["metadata"], "uid": f"uid-{kind.__name__}", "resourceVersion": "4"}
@@ -273,7 +276,9 @@ def accepted(letter: str, age: float = 1.0) -> dict[str, Verdict]:
     return {f"try pods/{revision(letter)}": Verdict(at=NOW - age)}
 
 
-def refused(letter: str, age: float = 1.0, *, reason: str = "Invalid", message: str = "spec.containers[0].image: wrong", retryable: bool = False) -> dict[str, Verdict]:
+def refused(
+    letter: str, age: float = 1.0, *, reason: str = "Invalid", message: str = "spec.containers[0].image: wrong", retryable: bool = False
+) -> dict[str, Verdict]:
     """The dry run of that revision was refused."""
     return {f"try pods/{revision(letter)}": Verdict(at=NOW - age, reason=reason, message=message, retryable=retryable)}
 

@@ -102,9 +102,7 @@ def test_the_order_of_starting_and_ending() -> None:
 def test_everything_listens_on_loopback_only() -> None:
     """A test cluster must not be reachable from the network."""
     words = [word for argv in lines(Settings()).values() for word in argv]
-    addresses = [
-        word.split("=", 1)[1] for word in words if re.match("--(bind|listen|advertise|initial-advertise)", word)
-    ]
+    addresses = [word.split("=", 1)[1] for word in words if re.match("--(bind|listen|advertise|initial-advertise)", word)]
     assert len(addresses) == 6
     assert all(re.match(r"(https://)?127\.0\.0\.1(:\d+)?$", address) for address in addresses)
 

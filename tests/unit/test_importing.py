@@ -231,9 +231,7 @@ def test_service_of_two_workloads_is_kept() -> None:
     canary = deployment("web-canary", template=pod_with())
     imported = convert([deployment(), canary, service()], criticality="Normal")
     assert [each["spec"].get("ports") for each in imported.services] == [None, None]
-    assert lines(imported) == [
-        "warning: service/web: spec.selector selects the pods of deployment/web, deployment/web-canary; the Service is kept as it was"
-    ]
+    assert lines(imported) == ["warning: service/web: spec.selector selects the pods of deployment/web, deployment/web-canary; the Service is kept as it was"]
 
 
 def test_service_with_labels_that_are_no_text_is_refused_by_the_server_not_by_a_traceback() -> None:
@@ -299,9 +297,7 @@ def test_criticality_is_assumed_with_one_note() -> None:
     imported = convert([deployment(), deployment("mail"), vital])
     assert [each["spec"]["criticality"] for each in imported.services] == ["Normal", "Normal", "Vital"]
     assert "annotations" not in imported.services[2]["metadata"]  # it says the same as the spec now
-    assert [str(note).partition(";")[0] for note in imported.notes] == [
-        "warning: managedservice/*: spec.criticality was assumed to be Normal for 2"
-    ]
+    assert [str(note).partition(";")[0] for note in imported.notes] == ["warning: managedservice/*: spec.criticality was assumed to be Normal for 2"]
     asked = convert([deployment(), vital], criticality="Expendable")
     assert [each["spec"]["criticality"] for each in asked.services] == ["Expendable", "Vital"]
     assert asked.notes == []
@@ -375,9 +371,7 @@ def misfit_fields(value: Manifest, node: Manifest, path: str) -> list[str]:
     found = [f"{path}.{name}: required" for name in node.get("required", []) if name not in value]
     free = extra is not None or node.get("x-kubernetes-preserve-unknown-fields") or path == ".metadata" or not known
     found += [f"{path}.{name}: unknown" for name in value if name not in known and not free]
-    return found + [
-        line for name, each in value.items() if (child := known.get(name, extra)) for line in misfits(each, child, f"{path}.{name}")
-    ]
+    return found + [line for name, each in value.items() if (child := known.get(name, extra)) for line in misfits(each, child, f"{path}.{name}")]
 
 
 MISFITS: list[tuple[str, dict[str, Any], str]] = [

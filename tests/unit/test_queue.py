@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from drover_operator.runtime.queue import FIRST_BACKOFF, LONGEST_BACKOFF, Lane, WorkQueue
+from drover_operator.runtime.queue import FIRST_BACKOFF, LONGEST_BACKOFF, SPACING, Lane, WorkQueue
 from drover_operator.testing.virtualtime import run
 
 A, B, C, D = (("shop", name) for name in "abcd")
@@ -203,6 +203,37 @@ def test_a_retry_comes_after_its_pause_and_not_before() -> None:
                 await queue.get()
                 assert now() - asked == pytest.approx(pause)
                 queue.done(A)
+                await asyncio.sleep(1)
+
+    with_queue(scenario)
+
+
+SPACED = (
+    (Lane.URGENT, 0.0, "what is urgent starts at once"),
+    (Lane.CHANGE, 0.0, "and so does what a person asked for"),
+    (Lane.TICK, SPACING, "small news wait for more of their kind"),
+    (Lane.RESYNC, SPACING, "so does a look without cause"),
+)
+
+
+@pytest.mark.parametrize("lane, after, why", SPACED, ids=[why for *_, why in SPACED])
+def test_two_starts_of_one_key_are_a_moment_apart(lane: Lane, after: float, why: str) -> None:
+    async def scenario(queue: WorkQueue) -> None:
+        await asyncio.sleep(1)
+        queue.add(A, lane)
+        await queue.get()
+        begun = now()
+        assert begun == 1.0, "the first start does not wait"
+        for _ in range(10):
+            queue.add(A, lane)
+        queue.done(A)
+        queue.add(B, lane)
+        assert (await queue.get())[0] == (A if after == 0.0 else B), "others are not held up"
+        if after:
+            assert (await queue.get())[0] == A
+        assert now() - begun == pytest.approx(after), why
+        queue.done(A)
+        assert await nothing_comes(queue, 5) is (after > 0.0), "ten additions are one start"
 
     with_queue(scenario)
 

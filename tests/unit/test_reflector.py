@@ -354,6 +354,43 @@ def test_a_history_that_went_back_ends_the_reflector() -> None:
     with_bench(scenario)
 
 
+@pytest.mark.parametrize("verb", ["whole", "prove"])
+def test_a_silent_watch_does_not_hide_a_history_that_went_back(verb: str) -> None:
+    """A watch from a version that a restored server has not reached says nothing; what is listed then is of another world."""
+
+    async def scenario(bench: Bench) -> None:
+        await synced(bench, "a")
+        bench.transport.faults.after = lambda request, reply: (
+            reply if _kind(request) == "watch" else Reply(status=200, body=b'{"metadata":{"resourceVersion":"2"},"items":[]}')
+        )
+        bench.transport.silent = True
+        if verb == "prove":
+            with pytest.raises(RestoredHistory):
+                await asyncio.wait_for(bench.reflector.prove(), 1)
+        else:
+            bench.transport.break_streams()
+        with pytest.raises(RestoredHistory):
+            await asyncio.wait_for(bench.running, SILENCE + 5)
+        assert "a" in bench.cached()
+
+    with_bench(scenario)
+
+
+def test_what_happens_during_a_proof_is_not_taken_for_a_history_that_went_back() -> None:
+    async def scenario(bench: Bench) -> None:
+        await synced(bench, "a")
+        bench.transport.faults.latency = lambda request: 2.0 if _kind(request) == "metadata" else 0.002
+        proving = asyncio.create_task(bench.reflector.prove())
+        await asyncio.sleep(1.5)  # it is listed, and the answer is on its way
+        bench.put("b")
+        await asyncio.sleep(0.2)
+        assert "b" in bench.cached()
+        await proving
+        assert not bench.running.done()
+
+    with_bench(scenario)
+
+
 def hide(*names: str) -> Callable[[str, WatchEvent], Deliver | float]:
     return lambda _, event: Deliver.DROP if event.object and event.object["metadata"]["name"] in names else Deliver.NOW
 

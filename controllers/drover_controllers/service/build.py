@@ -90,7 +90,7 @@ def _pod_v1(service: ManagedService, revision: Revision, slot: int, predecessor_
     spec.setdefault("topologySpreadConstraints", _spread(service.metadata.name))
     spec["readinessGates"] = [*spec.get("readinessGates", ()), {"conditionType": naming.GATE}]
     _probe(spec["containers"], revision.health_check)
-    _sleep_before_stop(spec["containers"], int(parse_duration(service.spec.restart.settle)))
+    _sleep_before_stop(spec, int(parse_duration(service.spec.restart.settle)))
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -142,9 +142,15 @@ def _action(check: HealthCheck) -> Body:
     return {"exec": {"command": list(check.exec.command if check.exec is not None else ())}}
 
 
-def _sleep_before_stop(containers: list[Body], seconds: int) -> None:
-    """So that deletions by others (a node drain, kubectl delete pod) give proxies the same time as ours."""
-    for container in containers if seconds else ():
+def _sleep_before_stop(spec: Body, seconds: int) -> None:
+    """So that deletions by others (a node drain, kubectl delete pod) give proxies the same time as ours.
+
+    The API server refuses a sleep that is longer than the grace period: then that grows, so that the program keeps its own time.
+    """
+    grace = spec.get("terminationGracePeriodSeconds", 30)
+    if seconds >= grace:
+        spec["terminationGracePeriodSeconds"] = grace + seconds
+    for container in spec["containers"] if seconds else ():
         lifecycle = container.setdefault("lifecycle", {})
         lifecycle.setdefault("preStop", {"sleep": {"seconds": seconds}})
 

@@ -157,10 +157,16 @@ def _differences(judged: _Judged) -> tuple[list[Instance], list[Instance], dict[
         if surplus > 0:
             victims += sorted(live, key=_expendable)[:surplus]
         elif surplus < 0:
-            back = [each for each in mine if each.state == "Draining" and not each.terminating][:-surplus]
+            back = _may_stay(mine, {each.slot for each in live})[:-surplus]
             kept += back
             gaps[name] = -surplus - len(back)
     return victims, kept, gaps
+
+
+def _may_stay(instances: list[Instance], taken: set[int]) -> list[Instance]:
+    """Leaving instances that can go on serving: one to a slot that nobody else fills."""
+    free = {each.slot: each for each in instances if each.state == "Draining" and not each.terminating and each.slot not in taken}
+    return list(free.values())
 
 
 def _expendable(instance: Instance) -> tuple[int, int, str]:

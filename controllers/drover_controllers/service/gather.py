@@ -49,9 +49,8 @@ def wanted_revision(spec: ManagedServiceSpec, service: str) -> Revision:
     of the operator rolls nothing).
     """
     template = bytes(spec.template)
-    check = msgspec.json.encode(spec.health_check) if spec.health_check is not None else b""
     return Revision(
-        name=f"{service}-{_hash(template, check)}",
+        name=f"{service}-{_hash(template, declared(spec.health_check))}",
         template=template,
         health_check=spec.health_check,
         version=spec.version or _version(template),
@@ -61,9 +60,20 @@ def wanted_revision(spec: ManagedServiceSpec, service: str) -> Revision:
 
 def spec_digest(spec: ManagedServiceSpec) -> str:
     """What a failed revision is blocked under: a change of any of these lets it be tried again; scaling and pausing do not."""
-    rollout = msgspec.json.encode((spec.rollout, spec.restart))
-    check = msgspec.json.encode(spec.health_check) if spec.health_check is not None else b""
-    return naming.digest(canonical(bytes(spec.template)) + check + rollout, 12)
+    parts = (canonical(bytes(spec.template)), declared(spec.health_check), declared(spec.rollout), declared(spec.restart))
+    return naming.digest(b"\n".join(parts), 12)
+
+
+def declared(settings: msgspec.Struct | None) -> bytes:
+    """What is set to something else than its default: a default that is written out, or a field of a later version, is no difference."""
+    return msgspec.json.encode(_declared(settings)) if settings is not None else b""
+
+
+def _declared(value: Any) -> Any:
+    if not isinstance(value, msgspec.Struct):
+        return value
+    rows = ((each.encode_name, getattr(value, each.name), each.default) for each in msgspec.structs.fields(value))
+    return {name: _declared(now) for name, now, default in rows if now != default}
 
 
 @lru_cache(maxsize=4096)

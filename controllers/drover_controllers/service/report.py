@@ -176,12 +176,15 @@ def _progressing(facts: Facts, plan: ServicePlan, stalled: Reason | None) -> Con
         return Condition(type="Progressing", status="Unknown", reason=Reason.PAUSED)
     if stalled is not None:
         return _condition("Progressing", False, stalled)
-    done = complete(plan.course, plan.demand, population(plan.roster))
-    return _condition("Progressing", True, Reason.SETTLED if done else Reason.ROLLING_OUT)
+    if not complete(plan.course, plan.demand, population(plan.roster)):
+        return _condition("Progressing", True, Reason.ROLLING_OUT)
+    return _condition("Progressing", True, Reason.PINNED if facts.service.spec.pin is not None else Reason.SETTLED)
 
 
 def _stalled(facts: Facts, plan: ServicePlan) -> tuple[Reason | None, str]:
     """What keeps the wanted state from being reached until something is changed, in the words that name it."""
+    if facts.service.metadata.deletion_timestamp is not None:
+        return None, ""  # what was wanted is not wanted any more
     if plan.course.problem is not None:
         return plan.course.problem, plan.course.message
     for verdict in facts.verdicts.values():

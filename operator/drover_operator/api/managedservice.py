@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from drover_operator.api.meta import DNS_LABEL_PATTERN, DURATION_PATTERN, Condition, Object, Wire
+from drover_operator.api.meta import DATE_TIME, DNS_LABEL_PATTERN, DURATION_PATTERN, Condition, Object, Wire
 
 Criticality = Literal["Vital", "Important", "Normal", "Expendable"]
 Mode = Literal["Cattle", "Pet"]
@@ -293,8 +293,10 @@ class RolloutStatus(Wire, frozen=True):
 
     target: Annotated[Name63, Meta(description="Revision that the rollout goes to.")] = ""
     stable: Annotated[Name63, Meta(description="Last revision that served at full count.")] = ""
-    started_at: Annotated[datetime | None, Meta(description="Start of the rollout, or of its resumption after a pause.")] = None
-    progressed_at: Annotated[datetime | None, Meta(description="When more of the target came into service than ever before.")] = None
+    started_at: Annotated[datetime | None, Meta(description="Start of the rollout, or of its resumption after a pause.", extra_json_schema=DATE_TIME)] = None
+    progressed_at: Annotated[datetime | None, Meta(description="When more of the target came into service than ever before.", extra_json_schema=DATE_TIME)] = (
+        None
+    )
     progressed: Annotated[Number, Meta(description="Most instances of the target that were in service at once.")] = 0
     settled_replicas: Annotated[int, Meta(description="Replica number that was last fully reached; -1 before the first time.", ge=-1, le=1_000_000)] = -1
     paused: Annotated[bool, Meta(description="Whether the rollout was paused.")] = False
@@ -313,7 +315,7 @@ class PlanStep(Wire, frozen=True):
 class Transition(Wire, frozen=True):
     """One change of phase."""
 
-    time: Annotated[datetime, Meta(description="When it was seen.")]
+    time: Annotated[datetime, Meta(description="When it was seen.", extra_json_schema=DATE_TIME)]
     to: Annotated[Phase, Meta(description="The phase after it.")]
     cause: Annotated[Literal["expected", "unexpected"], Meta(description="Wanted by someone, or a fault.")]
     trigger: Annotated[Short, Meta(description="What set it off.")]
@@ -325,7 +327,7 @@ class ManagedServiceStatus(Wire, frozen=True, omit_defaults=False):
     """What runs. All of it is derived, except `rollout`."""
 
     phase: Annotated[Phase | None, Meta(description="One word for people; the conditions are for programs.")] = None
-    phase_since: Annotated[datetime | None, Meta(description="Since when.")] = None
+    phase_since: Annotated[datetime | None, Meta(description="Since when.", extra_json_schema=DATE_TIME)] = None
     scale_direction: Annotated[Literal["Out", "In"] | None, Meta(description="Direction of phase Scale.")] = None
     observed_generation: Annotated[int, Meta(description="Generation of the spec that this status describes; -1 before the first look.", ge=-1)] = 0
     current_revision: Annotated[Name63, Meta(description="Revision that serves.")] = ""

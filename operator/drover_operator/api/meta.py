@@ -15,6 +15,7 @@ VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
 
 DURATION_PATTERN = r"^([0-9]+(ms|s|m|h))+$"
+DATE_TIME = {"format": "date-time"}
 DNS_LABEL_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 
 
@@ -83,7 +84,7 @@ class Condition(Wire, frozen=True):
     ]
     message: Annotated[str, msgspec.Meta(description="Explanation for people.", max_length=1024)] = ""
     observed_generation: Annotated[int, msgspec.Meta(description="Generation that this condition describes.", ge=0)] = 0
-    last_transition_time: Annotated[datetime | None, msgspec.Meta(description="When the status last changed.")] = None
+    last_transition_time: Annotated[datetime | None, msgspec.Meta(description="When the status last changed.", extra_json_schema=DATE_TIME)] = None
 
 
 def utc(seconds: float) -> datetime:

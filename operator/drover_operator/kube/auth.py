@@ -52,18 +52,21 @@ class Connection:
 
 
 def connect(kubeconfig: str | None = None, context: str | None = None) -> Connection:
-    """The connection that a process should use: the given kubeconfig, else the pod's own, else $KUBECONFIG or ~/.kube/config.
+    """The connection that a process should use.
+
+    It is the given kubeconfig, else the first file of $KUBECONFIG that exists, else the pod's own, else ~/.kube/config.
 
     Raises:
         ConfigurationError: none is found, or what is found is not usable.
     """
     if kubeconfig:
         return from_kubeconfig(Path(kubeconfig), context)
-    if os.environ.get("KUBERNETES_SERVICE_HOST") and (SERVICE_ACCOUNT / "token").exists():
+    named = [Path(each).expanduser() for each in os.environ.get("KUBECONFIG", "").split(os.pathsep) if each]
+    if not named and os.environ.get("KUBERNETES_SERVICE_HOST") and (SERVICE_ACCOUNT / "token").exists():
         return in_cluster()
-    for path in (os.environ.get("KUBECONFIG", "") or str(Path("~/.kube/config"))).split(os.pathsep):
-        if path and Path(path).expanduser().exists():
-            return from_kubeconfig(Path(path).expanduser(), context)
+    for path in named or [Path("~/.kube/config").expanduser()]:
+        if path.exists():
+            return from_kubeconfig(path, context)
     raise ConfigurationError("no cluster to talk to: give --kubeconfig FILE, set KUBECONFIG, or start one with `make cluster`")
 
 
@@ -73,7 +76,7 @@ def in_cluster() -> Connection:
     return Connection(
         server=f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}",
         namespace=_read(SERVICE_ACCOUNT / "namespace", "namespace").strip(),
-        tls=ssl.create_default_context(cafile=str(SERVICE_ACCOUNT / "ca.crt")),
+        tls=_context({"certificate-authority": "ca.crt"}, {}, SERVICE_ACCOUNT),
         token_file=SERVICE_ACCOUNT / "token",
     )
 
@@ -88,10 +91,14 @@ def from_kubeconfig(path: Path, context: str | None = None) -> Connection:
         config = yaml.safe_load(_read(path, "kubeconfig")) or {}
     except yaml.YAMLError as error:
         raise ConfigurationError(f"{path} is not YAML: {str(error).splitlines()[0]}") from error
+    if not _well_formed(config):
+        raise ConfigurationError(f"{path} is not a kubeconfig")
     name = context or config.get("current-context") or ""
     chosen = _named(config, "contexts", "context", name, path)
     cluster = _named(config, "clusters", "cluster", chosen.get("cluster", ""), path)
     user = _named(config, "users", "user", chosen.get("user", ""), path)
+    if not cluster.get("server"):
+        raise ConfigurationError(f"{path}: the cluster '{chosen.get('cluster', '')}' has no server")
     return Connection(
         server=str(cluster["server"]).rstrip("/"),
         namespace=chosen.get("namespace") or "default",
@@ -99,6 +106,16 @@ def from_kubeconfig(path: Path, context: str | None = None) -> Connection:
         token=user.get("token", ""),
         token_file=path.parent / user["tokenFile"] if user.get("tokenFile") else None,
         plugin=_plugin(path, name) if "exec" in user or "auth-provider" in user else None,
+    )
+
+
+def _well_formed(config: Any) -> bool:
+    """Whether it has the shape of a kubeconfig as far as it is read here: lists of named mappings."""
+    if not isinstance(config, dict):
+        return False
+    found = [(config.get(section) or [], key) for section, key in (("contexts", "context"), ("clusters", "cluster"), ("users", "user"))]
+    return all(
+        isinstance(entries, list) and all(isinstance(each, dict) and isinstance(each.get(key) or {}, dict) for each in entries) for entries, key in found
     )
 
 
@@ -112,7 +129,10 @@ def _named(config: dict[str, Any], section: str, key: str, name: str, path: Path
 
 def _context(cluster: dict[str, Any], user: dict[str, Any], base: Path) -> ssl.SSLContext:
     authority = _material(cluster, "certificate-authority", base)
-    context = ssl.create_default_context(cadata=authority or None)
+    try:
+        context = ssl.create_default_context(cadata=authority or None)
+    except ssl.SSLError as error:
+        raise ConfigurationError(f"the certificate authority of the kubeconfig cannot be used: {error.reason or error}") from error
     if cluster.get("insecure-skip-tls-verify"):
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -159,3 +179,5 @@ def _read(path: Path, what: str) -> str:
         return path.read_text()
     except OSError as error:
         raise ConfigurationError(f"cannot read the {what} {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"cannot read the {what} {path}: it is not text") from error

@@ -76,8 +76,9 @@ class EventRecorder:
         name = body.pop("name")
         try:
             await self._client.patch(EVENTS, namespace, name, body)
-        except NotFound:
-            return  # it has expired; the next occurrence opens a new series
+        except NotFound:  # it has expired or was never written: the next occurrence opens a new series
+            for same in [same for same, series in self._series.items() if series.name == name]:
+                del self._series[same]
 
     def _put(self, what: str, namespace: str, body: dict[str, Any]) -> None:
         if self._queue.full():

@@ -135,7 +135,7 @@ class Reflector(Generic[T]):
     async def _versions(self) -> tuple[dict[str, int], int]:
         """The versions of what a consistent list holds now, by uid; and the version of the list."""
         found: dict[str, int] = {}
-        after, version = "", 0
+        after, version, seen = "", 0, self.cache.watermark
         while True:
             page = await self._client.page(self.cache.resource, self._namespace, selector=self._selector, limit=PAGE, after=after, metadata_only=True)
             version = version or _version(page)
@@ -144,7 +144,11 @@ class Reflector(Generic[T]):
                 found[meta.uid] = meta.version
             after = page.metadata.continue_
             if not after:
-                return found, version
+                break
+        if version < seen:
+            self.relist()
+            raise RestoredHistory(f"{self.cache.resource} was at version {seen}, the server now lists {version}")
+        return found, version
 
     async def _follow(self) -> None:
         """Watch, and watch again from where it ended, until a list is needed."""

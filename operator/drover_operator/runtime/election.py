@@ -8,6 +8,7 @@ rising when somebody deletes the Lease. Times 15/10/2 s as in client-go.
 """
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -206,7 +207,7 @@ class Election:
     def _fields(self, epoch: int) -> dict[str, Any]:
         return {
             "holderIdentity": self.identity,
-            "leaseDurationSeconds": int(self._timing.duration),
+            "leaseDurationSeconds": math.ceil(self._timing.duration),  # never shorter than the holder believes
             "leaseTransitions": epoch,
             "renewTime": self._now(),
         }

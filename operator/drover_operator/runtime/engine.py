@@ -29,7 +29,7 @@ from drover_operator.runtime.election import LostLeadership
 from drover_operator.runtime.executor import Result, execute
 from drover_operator.runtime.guard import PATIENCE, Expectation, WriteGuard
 from drover_operator.runtime.queue import Lane, WorkQueue
-from drover_operator.runtime.registry import Controller, Report, Watch
+from drover_operator.runtime.registry import Controller, Watch
 from drover_operator.runtime.status import StatusWriter
 
 T = TypeVar("T", bound=Object)
@@ -211,11 +211,10 @@ class Engine:
             await self._prove()
             self.queue.add(key)
             return "requeue"
-        report = self.controller.report(facts, plan)
         results = [] if plan.write_ahead else await execute(self._writer, plan, now)
         settled = self._learn(item, plan, results)
         if not any(result.written for result in results if str(result.action.resource) == str(self.controller.resource)):
-            await self._tell(item, report, plan)
+            await self._tell(item, facts, plan)
         self._schedule(key, plan)
         if settled:
             self.queue.succeed(key)
@@ -264,9 +263,14 @@ class Engine:
         if cache is not None:
             self._guard.expect(owner, cache, key, written.uid, 0 if written.gone else written.version)
 
-    async def _tell(self, item: Object, report: Report, plan: Plan) -> None:
+    async def _tell(self, item: Object, facts: Any, plan: Plan) -> None:
+        """Write the status and record its news, unless the key's last write is too fresh: then a later pass tells it."""
         key = item.metadata.key
-        delay = 0.0 if plan.write_ahead or report.last else self._status.delay(key, urgent=report.urgent)
+        if not plan.write_ahead and (left := self._status.delay(key, urgent=True)) > 0:
+            self.queue.wake(key, left)
+            return
+        report = self.controller.report(facts, plan)
+        delay = 0.0 if plan.write_ahead else self._status.delay(key, urgent=report.urgent)
         if delay > 0 and self._status.differs(report.before, report.status):
             self.queue.wake(key, delay)
             return

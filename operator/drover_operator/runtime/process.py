@@ -34,6 +34,7 @@ from drover_operator.runtime.registry import Controller
 log = structlog.get_logger()
 BEAT = 1.0  # seconds between two signs of life of the event loop
 SILENCE = 15.0  # seconds without one after which /livez fails
+LEASE_NAMESPACE = "drover-system"  # the fence's policy looks for the Lease there
 DRAIN = 10.0  # seconds for passes under way at the end
 
 
@@ -42,7 +43,6 @@ class Settings:
     """Everything that a process is told; see `drover-operator run --help`."""
 
     namespace: str = ""
-    lease_namespace: str = "drover-system"
     shard: str = "0"
     health_address: str = "127.0.0.1:0"
     fence: bool = True
@@ -71,7 +71,7 @@ class Process:
         reader = Client(transport)
         self.election = Election(
             reader,
-            namespace=settings.lease_namespace,
+            namespace=LEASE_NAMESPACE,
             shard=settings.shard,
             identity=settings.identity,
             clock=clock,

@@ -103,5 +103,6 @@ def discover() -> tuple[Controller, ...]:
             raise ConfigurationError(f"the controller '{point.name}' ({point.value}) cannot be loaded: {error}") from error
         if not isinstance(controller, Controller):
             raise ConfigurationError(f"the entry point '{point.name}' ({point.value}) is not a Controller")
-        found[controller.name] = controller
+        if found.setdefault(controller.name, controller) is not controller:
+            raise ConfigurationError(f"two controllers are named '{controller.name}': the second is '{point.name}' ({point.value})")
     return tuple(found[name] for name in sorted(found))

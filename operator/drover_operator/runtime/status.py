@@ -14,6 +14,7 @@ from drover_operator.api.meta import Object
 from drover_operator.api.resource import Resource
 from drover_operator.kube.cache import Key
 from drover_operator.kube.client import Client, Written
+from drover_operator.runtime.queue import ROUNDING
 
 URGENT, ROUTINE = 1.0, 3.0  # seconds between two writes of one key
 
@@ -30,7 +31,8 @@ class StatusWriter:
     def delay(self, key: Key, *, urgent: bool) -> float:
         """Seconds until the key's next write may go out; 0 when now."""
         pace = URGENT if urgent else ROUTINE
-        return max(0.0, self._written_at.get(key, -pace) + pace - self._clock())
+        left = self._written_at.get(key, -pace) + pace - self._clock()
+        return left if left > ROUNDING else 0.0
 
     def differs(self, old: Any, new: Any) -> bool:
         """Whether there would be anything to write."""

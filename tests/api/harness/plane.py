@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ class Entry:
     user: str
     dry: bool
     forbidden: bool
-    at: str
+    at: datetime
     body: Any
     message: str
 
@@ -94,7 +95,7 @@ def _entry(raw: dict[str, Any]) -> Entry:
         user=raw.get("impersonatedUser", raw["user"])["username"],
         dry="dryRun=All" in raw["requestURI"],
         forbidden=raw.get("annotations", {}).get("authorization.k8s.io/decision") == "forbid",
-        at=raw["stageTimestamp"],
+        at=datetime.fromisoformat(raw["stageTimestamp"]),
         body=raw.get("requestObject"),
         message=status.get("message", ""),
     )
@@ -108,6 +109,13 @@ class Plane:
         self.audit = Audit(folder / "audit.log")
         self.kube = Kube(cluster.kubeconfig)
         self.operator_kubeconfig = folder / "operator.kubeconfig"
+        self.blind: list[tuple[datetime, datetime]] = []
+
+    def kill_api_server(self) -> None:
+        """SIGKILL, and start it again. It refuses everybody for a moment then, until it has read the roles."""
+        begin = datetime.now(tz=UTC)
+        self.cluster.restart("kube-apiserver", kill=True)
+        self.blind.append((begin, datetime.now(tz=UTC) + timedelta(seconds=5)))
 
     def kubectl(self, *words: str, stdin: str = "", ok: bool = True) -> str:
         """What kubectl says, both streams; `ok` False for a command that must fail."""

@@ -6,6 +6,7 @@ slot failed: kept until the slot serves, at most five, and each one doubles the 
 """
 
 from drover_controllers.service.drain import end
+from drover_controllers.service.naming import pod_name
 from drover_controllers.service.values import Instance, Roster
 from drover_operator.api.meta import seconds_of
 from drover_operator.core.plan import Delete
@@ -16,8 +17,10 @@ KEPT = 5  # failed pods kept per slot
 
 
 def predecessor(instances: Roster, revision: str, slot: int) -> Instance | None:
-    """The newest pod of the slot that is dead or dying, if it is still there."""
+    """The newest pod of the slot that is dead or dying, if it is still there. Times have whole seconds: one that has a successor is not it."""
+    names = {i.name for i in instances}
     former = [i for i in instances if i.revision == revision and i.slot == slot and not i.live]
+    former = [i for i in former if pod_name(revision, slot, i.pod.metadata.uid) not in names]
     return max(former, key=lambda i: (seconds_of(i.pod.metadata.creation_timestamp), i.name), default=None)
 
 

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A builder that has made pods never changes: its output is held in a file. A new operator must write no pod."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tables.world import NAME, service_of, typed
+
+from drover_controllers.service import build
+from drover_controllers.service.gather import wanted_revision
+from drover_operator.api.managedservice import ManagedService, ManagedServiceSpec
+
+GOLDEN = Path(__file__).parent / "golden" / "pod-v1.json"
+PLAIN: dict[str, Any] = {"spec": {"containers": [{"name": "server", "image": "app:1.0"}]}}
+RICH: dict[str, Any] = {
+    "metadata": {"labels": {"team": "shop", "app.kubernetes.io/version": "7"}, "annotations": {"note": "x"}},
+    "spec": {
+        "containers": [
+            {"name": "side", "image": "side:1"},
+            {
+                "name": "server",
+                "image": "app@sha256:0123456789abcdef",
+                "ports": [{"containerPort": 8080}],
+                "lifecycle": {"preStop": {"exec": {"command": ["x"]}}},
+            },
+        ],
+        "priorityClassName": "mine",
+        "readinessGates": [{"conditionType": "other.dev/gate"}],
+        "unknownToUs": {"kept": True},
+    },
+}
+CASES: dict[str, dict[str, Any]] = {
+    "plain": {"criticality": "Normal", "template": PLAIN},
+    "rich, http": {"criticality": "Vital", "template": RICH, "healthCheck": {"http": {"port": 8080, "path": "/healthz"}}},
+    "tcp, no settle": {"criticality": "Important", "template": PLAIN, "healthCheck": {"tcp": {"port": 80}}, "restart": {"settle": "0s"}},
+    "grpc, long settle": {
+        "criticality": "Expendable",
+        "template": PLAIN,
+        "healthCheck": {"grpc": {"port": 80}, "interval": "10s"},
+        "restart": {"settle": "1m"},
+    },
+    "exec, own version": {"criticality": "Normal", "template": PLAIN, "version": "2026.1", "healthCheck": {"exec": {"command": ["true"]}}},
+}
+
+
+def built(case: dict[str, Any], builder: int) -> dict[str, Any]:
+    spec = typed(case, ManagedServiceSpec)
+    service: ManagedService = service_of(spec, rollout={}, status={}, deleted=None, finalizers=(), labels={"team": "shop"})
+    return build.pod(service, replace(wanted_revision(spec, NAME), builder=builder), 3, "uid-before")
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_builder_1_makes_the_pods_that_it_always_made(name: str):
+    golden = json.loads(GOLDEN.read_text())
+    assert set(golden) == set(CASES)
+    if built(CASES[name], 1) != golden[name]:
+        pytest.fail(f"builder 1 makes another pod for '{name}'. Every service would be rolled by an upgrade, or drift: make a builder 2 instead")
+
+
+def test_building_changes_nothing_that_it_is_given():
+    """The template is decoded anew for each pod; shared parts would leak a probe from one pod to the next."""
+    assert built(CASES["rich, http"], 1) == built(CASES["rich, http"], 1)
+
+
+def test_what_the_user_wrote_wins_over_what_is_added():
+    pod = built(CASES["rich, http"], 1)
+    server = pod["spec"]["containers"][1]
+    assert pod["spec"]["priorityClassName"] == "mine"
+    assert server["lifecycle"] == {"preStop": {"exec": {"command": ["x"]}}}
+    assert server["readinessProbe"]["httpGet"] == {"path": "/healthz", "port": 8080}
+    assert "readinessProbe" not in pod["spec"]["containers"][0], "the probe belongs to the container with the port"
+    assert pod["spec"]["unknownToUs"] == {"kept": True}
+    assert [each["conditionType"] for each in pod["spec"]["readinessGates"]] == ["other.dev/gate", "drover.dev/in-service"]
+
+
+def test_the_owner_does_not_block_a_deletion():
+    """A foreground delete would otherwise remove pods past our drain."""
+    (owner,) = built(CASES["plain"], 1)["metadata"]["ownerReferences"]
+    assert (owner["controller"], owner["blockOwnerDeletion"]) == (True, False)
+
+
+def test_a_long_settle_makes_the_grace_period_longer():
+    """The API server refuses a sleep beyond the grace period, and the message would name a field that nobody wrote."""
+    assert "terminationGracePeriodSeconds" not in built(CASES["plain"], 1)["spec"]
+    long = built(CASES["grpc, long settle"], 1)["spec"]
+    assert (long["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"], long["terminationGracePeriodSeconds"]) == (60, 90)
