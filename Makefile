@@ -82,7 +82,7 @@ lint: setup ## ruff and the import contracts
 .PHONY: type
 type: setup ## mypy and pyright, both strict
 	@.venv/bin/mypy --no-error-summary
-	@.venv/bin/pyright --pythonpath $(PY)
+	@.venv/bin/pyright --project pyproject.toml --pythonpath $(PY)
 
 .PHONY: generate
 generate: setup ## Write CRDs, RBAC, the fence and reference pages from the code
