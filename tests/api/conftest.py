@@ -10,7 +10,6 @@ from api.harness.plane import Plane
 from api.harness.plane import plane as brought_up
 from api.harness.space import Space
 
-CLUSTER = "test-api"
 LAST = ("test_idle.py", "test_rights.py")  # they judge the whole session
 
 
@@ -62,7 +61,7 @@ class Crew:
 @pytest.fixture(scope="session")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
     """The control plane with Drover's manifests."""
-    with brought_up(CLUSTER, tmp_path_factory.mktemp("plane")) as found:
+    with brought_up(tmp_path_factory.mktemp("plane")) as found:
         yield found
 
 

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A service from its creation to Run, as a person, a program and an auditor see it."""
 
+from itertools import pairwise
+
 import pytest
 from api.harness.kstatus import kstatus
-from api.harness.operators import Operator
 from api.harness.space import REVISION, SERVICE, Space, condition, history, is_true, service
 from api.harness.waiting import until
 
@@ -14,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("operator")
 
 def is_path(steps: list[tuple[str | None, str]]) -> bool:
     """Whether the changes of phase follow each other, and each is an edge of the table."""
-    joined = all(before[1] == after[0] for before, after in zip(steps, steps[1:], strict=False))
+    joined = all(before[1] == after[0] for before, after in pairwise(steps))
     return joined and all(to in EDGES[source] for source, to in steps)  # type: ignore[index]
 
 

@@ -124,7 +124,11 @@ def test_a_service_without_our_label_is_restored(space: Space) -> None:
     space.create(service("shop", replicas=1))
     space.converged("shop")
     space.kube.patch("services", space.name, "shop", {"metadata": {"labels": {SERVICE: None}}})
-    until(lambda: space.kube.get("services", space.name, "shop")["metadata"]["labels"].get(SERVICE) == "shop", "the label is restored", seen=lambda: space.show("shop"))
+    until(
+        lambda: space.kube.get("services", space.name, "shop")["metadata"]["labels"].get(SERVICE) == "shop",
+        "the label is restored",
+        seen=lambda: space.show("shop"),
+    )
     space.converged("shop")
 
 

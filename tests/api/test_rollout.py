@@ -88,7 +88,9 @@ def test_an_old_pod_settles_before_it_ends(space: Space) -> None:
         space.patch("shop", image("registry.example/app:2"))
         until(lambda: old not in {each["metadata"]["uid"] for each in space.pods("shop")}, "the old pod has ended")
         pods.settle(), slices.settle()
-    unlisted = next(change.at for change, (_, now) in replay(pods, slices) if old in _seen(pods, change.version) and now and old not in serving(list(now.values())))
+    unlisted = next(
+        change.at for change, (_, now) in replay(pods, slices) if old in _seen(pods, change.version) and now and old not in serving(list(now.values()))
+    )
     ended = next(change.at for change in pods.changes if change.item["metadata"]["uid"] == old and change.item["metadata"].get("deletionTimestamp"))
     assert ended - unlisted >= 1.9, f"{ended - unlisted:.2f} s between leaving discovery and the end"
 
@@ -148,7 +150,11 @@ def test_old_revisions_are_forgotten(space: Space) -> None:
         space.converged("shop")
         space.patch("shop", image(f"registry.example/app:{version}"))
     current = space.converged("shop")["status"]["currentRevision"]
-    until(lambda: len(space.revisions("shop")) == 2, "the present and one old revision are kept", seen=lambda: [each["metadata"]["name"] for each in space.revisions("shop")])
+    until(
+        lambda: len(space.revisions("shop")) == 2,
+        "the present and one old revision are kept",
+        seen=lambda: [each["metadata"]["name"] for each in space.revisions("shop")],
+    )
     assert space.revisions("shop")[-1]["metadata"]["name"] == current
     assert [each["metadata"]["annotations"]["drover.dev/version"] for each in space.revisions("shop")] == ["3", "4"]
 

@@ -16,7 +16,11 @@ pytestmark = pytest.mark.usefixtures("operator")
 BAD_TEMPLATES: list[tuple[str, Body, str]] = [
     ("quantity", {"containers": [{"name": "app", "image": "a:2", "resources": {"limits": {"memory": "lots"}}}]}, "quantities must match"),
     ("unknown field", {"containers": [{"name": "app", "image": "a:2", "imagePolicy": "Always"}]}, 'unknown field "spec.containers[0].imagePolicy"'),
-    ("missing volume", {"containers": [{"name": "app", "image": "a:2", "volumeMounts": [{"name": "data", "mountPath": "/d"}]}]}, 'volumeMounts[0].name: Not found: "data"'),
+    (
+        "missing volume",
+        {"containers": [{"name": "app", "image": "a:2", "volumeMounts": [{"name": "data", "mountPath": "/d"}]}]},
+        'volumeMounts[0].name: Not found: "data"',
+    ),
 ]
 
 

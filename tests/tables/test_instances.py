@@ -4,7 +4,7 @@
 from dataclasses import replace
 
 from tables.harness import Row, table
-from tables.world import NOW, UID, at, given, in_the_way, pod_name
+from tables.world import NOW, UID, at, given, in_the_way, pod_name, words
 
 from drover_controllers.service import naming
 from drover_controllers.service.decide import decide
@@ -287,6 +287,12 @@ DRAIN = [
         does=("delete A-2 [ScaleIn]",),
     ),
     Row(
+        name="one that is listed without our gate is drained as well",
+        why="discovery sends to it, whatever put it there: what counts is who may still send",
+        given=given("A-0 A-1 A-2:ReadyListed", **TWO),
+        does=("leave A-2 [ScaleIn]",),
+    ),
+    Row(
         name="one that entered but is not listed yet is drained as well",
         why="its Ready condition is True: discovery may list it at any moment",
         given=given("A-0 A-1 A-2:Entering", **TWO),
@@ -380,3 +386,11 @@ def test_times_of_leaving_are_rounded_up_and_of_entering_down():
     entering = decide(replace(given("A-0:Ready", replicas=1), now=NOW + 0.7)).actions[0]
     assert {c["lastTransitionTime"] for c in leaving.body["status"]["conditions"]} == {at(NOW + 1)}
     assert {c["lastTransitionTime"] for c in entering.body["status"]["conditions"]} == {at(NOW)}
+
+
+def test_the_predecessor_is_told_by_names_where_times_are_equal():
+    """Times have whole seconds: taken for the newest, the older one would give a name that is there, for ever on a dead node."""
+    for slot in range(12):
+        others = " ".join(f"A-{each}" for each in range(12) if each != slot)
+        facts = given(f"A-{slot}:Dying@100 A-{slot}':Dying@100 {others}", replicas=12)
+        assert words(facts, decide(facts))[0] == [[f"create A-{slot}'' [Missing]"]]

@@ -382,10 +382,17 @@ def told(facts):
 
 
 def test_the_time_of_a_condition_stays_while_its_status_stays():
-    facts = given(WHOLE, wanted="B", records="AB", blocked={"B": "now"}, status={"phase": "Run", "conditions": [cond("Stalled", "True", "Other")]})
+    facts = given(
+        WHOLE,
+        wanted="B",
+        records="AB",
+        blocked={"B": "now"},
+        status={"phase": "Run", "conditions": [cond("Stalled", "True", "Other"), cond("Available", "False", "Other")]},
+    )
     by = {each.type: each for each in told(facts).conditions}
     assert by["Stalled"].last_transition_time.timestamp() == NOW - 500
-    assert by["Ready"].last_transition_time.timestamp() == NOW
+    assert by["Available"].last_transition_time.timestamp() == NOW, "it was False before"
+    assert by["Ready"].last_transition_time.timestamp() == NOW, "it was not there before"
     assert {each.observed_generation for each in by.values()} == {2}
 
 

@@ -34,6 +34,7 @@ STATES: dict[str, tuple[str, dict[str, str], bool]] = {
     "Starting": ("Running", {"ContainersReady": "False", "Ready": "False"}, False),
     "Pending": ("Pending", {}, False),
     "Ready": ("Running", {"ContainersReady": "True", "Ready": "False"}, False),
+    "ReadyListed": ("Running", {"ContainersReady": "True", "Ready": "True"}, True),
     "Entering": ("Running", {"ContainersReady": "True", naming.GATE: "True", "Ready": "True"}, False),
     "InService": ("Running", {"ContainersReady": "True", naming.GATE: "True", "Ready": "True"}, True),
     "Suspect": ("Running", {"ContainersReady": "False", naming.GATE: "True", "Ready": "False"}, False),

@@ -114,6 +114,7 @@ def test_bookmarks_raise_the_watermark_and_never_lower_it() -> None:
     cache, told = new_cache()
     cache.bookmark(10)
     cache.bookmark(7)
+    cache.replace([], 8)
     assert (cache.watermark, told) == (10, [])
 
 

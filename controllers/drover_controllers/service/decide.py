@@ -18,7 +18,7 @@ from drover_controllers.service.values import Course, Demand, Facts, Instance, M
 from drover_operator.api.meta import seconds_of
 from drover_operator.api.resource import CONTROLLER_REVISIONS, PODS
 from drover_operator.core.clock import parse_duration
-from drover_operator.core.plan import Action, Create, Deferred, Delete, Stage
+from drover_operator.core.plan import Action, Create, Deferred, Delete, Stage, TryOut
 from drover_operator.core.reasons import Reason
 
 DEADLINE_GRACE = 0.05  # seconds; wake just after a deadline, not just before it
@@ -47,7 +47,7 @@ class _Draft:
     tidy: list[Action] = field(default_factory=list[Action])
     waits: list[Wait] = field(default_factory=list[Wait])
 
-    def plan(self, *first: Action, write_ahead: bool = False, doubt: bool = False) -> ServicePlan:
+    def plan(self, *first: Action, write_ahead: bool = False, doubt: bool = False, question: bool = False) -> ServicePlan:
         judged = self.judged
         rows: tuple[list[Action], ...] = ([*first], self.early, self.records, self.moves, self.creates, self.tidy)
         stages: tuple[Stage, ...] = tuple(tuple(row) for row in rows if row)
@@ -58,8 +58,9 @@ class _Draft:
             wake_after=max(0.0, min(seconds)) + DEADLINE_GRACE if seconds else None,
             write_ahead=write_ahead,
             doubt=doubt,
+            question=question,
             # A pass that only remembers answers no question: what is known of earlier actions stays known.
-            held=tuple(judged.facts.verdicts) if write_ahead else tuple(wait.held for wait in self.waits if wait.held),
+            held=tuple(judged.facts.verdicts) if write_ahead or question else tuple(wait.held for wait in self.waits if wait.held),
             memory=judged.memory,
             roster=judged.roster,
             demand=judged.demand,
@@ -74,6 +75,8 @@ def decide(facts: Facts) -> ServicePlan:
     draft = _Draft(judged)
     if facts.service.metadata.deletion_timestamp is not None:
         return _destroy(draft)
+    if (attempt := _untried(judged)) is not None:
+        return draft.plan(attempt, question=True)
     if _begins(facts.service.status.rollout, judged.memory):
         return draft.plan(write_ahead=True)
     left = overdue(facts, judged.memory, judged.course)
@@ -100,6 +103,19 @@ def judge(facts: Facts) -> _Judged:
     else:
         targets = rolling(wanted, memory.progressed, way.target, way.stable, counts)
     return _Judged(facts=facts, roster=instances, population=counts, demand=wanted, memory=memory, course=way, targets=targets)
+
+
+def _untried(judged: _Judged) -> TryOut | None:
+    """The trial of a revision for a service that stands refused, when this process has no answer to it yet.
+
+    A process that has just come into office asks first: else it would tell that the refused template is under way again.
+    """
+    facts = judged.facts
+    stands = any(each.type == "Stalled" and each.reason == Reason.INVALID_TEMPLATE for each in facts.service.status.conditions)
+    if not stands or facts.wanted.uid or facts.collision or facts.service.spec.pin is not None or not _wants_creation(judged):
+        return None
+    attempt, _ = ownership.try_out(facts)
+    return attempt if attempt is not None and attempt.id not in facts.verdicts else None
 
 
 def _begins(stored: Memory, memory: Memory) -> bool:

@@ -114,7 +114,8 @@ class Plan:
     `wake_after` is in seconds. `write_ahead` says that the report of this pass must be stored before anything is done; such a plan
     has no stages. `doubt` says that the plan rests on something *not* having happened, so that the caches must be proved current
     before it is carried out. `held` names the actions that are not taken because of what became of them before: those verdicts stay known,
-    all others are forgotten with the pass.
+    all others are forgotten with the pass. `question` says that the plan only asks the server something: once there is an answer it is
+    decided again before anything is told.
     """
 
     stages: tuple[Stage, ...] = ()
@@ -122,6 +123,7 @@ class Plan:
     wake_after: float | None = None
     write_ahead: bool = False
     doubt: bool = False
+    question: bool = False
     held: tuple[str, ...] = ()
 
     @property

@@ -41,9 +41,17 @@ class Connection:
         if self.plugin is not None:
             return await asyncio.to_thread(self._from_plugin)
         if self.token_file is not None and time.monotonic() - self._read_at > TOKEN_LIFE:
-            self.token = _read(self.token_file, "token").strip()
-            self._read_at = time.monotonic()
+            self._read_token(self.token_file)
         return f"Bearer {self.token}" if self.token else ""
+
+    def _read_token(self, file: Path) -> None:
+        """Read the token again; while it cannot be read the last one is kept, which the server may still take."""
+        try:
+            self.token = _read(file, "token").strip()
+        except ConfigurationError:
+            if not self.token:
+                raise
+        self._read_at = time.monotonic()
 
     def _from_plugin(self) -> str:
         if self.plugin.refresh_api_key_hook is not None:
@@ -157,7 +165,7 @@ def _load_pair(context: ssl.SSLContext, certificate: str, key: str) -> None:
 def _material(entry: dict[str, Any], name: str, base: Path) -> str:
     if data := entry.get(f"{name}-data"):
         try:
-            return base64.b64decode(data, validate=True).decode()
+            return base64.b64decode("".join(str(data).split()), validate=True).decode()
         except (binascii.Error, UnicodeDecodeError) as error:
             raise ConfigurationError(f"{name}-data of the kubeconfig is not base64 of a PEM text") from error
     return _read(base / entry[name], name) if entry.get(name) else ""

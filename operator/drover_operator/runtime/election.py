@@ -20,7 +20,7 @@ import structlog
 from drover_operator.api.builtin import Lease
 from drover_operator.api.resource import CONFIG_MAPS, LEASES
 from drover_operator.kube.client import Client
-from drover_operator.kube.errors import AlreadyExists, Conflict, DroverError, KubeError, NotFound
+from drover_operator.kube.errors import AlreadyExists, ConfigurationError, Conflict, DroverError, KubeError, NotFound
 
 log = structlog.get_logger()
 EPOCH_ANNOTATION = "drover.dev/epoch-floor"
@@ -222,7 +222,10 @@ class Election:
             kept = await self._client.get(CONFIG_MAPS, self._namespace, self.name)
         except NotFound:
             return 0
-        return int(kept.metadata.annotations.get(EPOCH_ANNOTATION, "0"))
+        text = kept.metadata.annotations.get(EPOCH_ANNOTATION, "0")
+        if not text.isdecimal():
+            raise ConfigurationError(f"the annotation {EPOCH_ANNOTATION} of ConfigMap {self._namespace}/{self.name} is '{text}', not a number: delete it")
+        return int(text)
 
     async def _raise_floor(self, epoch: int) -> None:
         meta = {"name": self.name, "namespace": self._namespace, "annotations": {EPOCH_ANNOTATION: str(epoch)}}

@@ -213,9 +213,16 @@ class Engine:
             return "requeue"
         results = [] if plan.write_ahead else await execute(self._writer, plan, now)
         settled = self._learn(item, plan, results)
+        if plan.question and all(result.verdict for result in results):
+            self.queue.add(key)
+            return "requeue"
         if not any(result.written for result in results if str(result.action.resource) == str(self.controller.resource)):
             await self._tell(item, facts, plan)
         self._schedule(key, plan)
+        return self._ended(key, plan, settled=settled)
+
+    def _ended(self, key: Key, plan: Plan, *, settled: bool) -> str:
+        """The result of a pass for the metrics; one that had not its whole effect is tried again."""
         if settled:
             self.queue.succeed(key)
             return "requeue_after" if plan.wake_after is not None else "success"

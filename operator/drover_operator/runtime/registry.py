@@ -99,8 +99,8 @@ def discover() -> tuple[Controller, ...]:
     for point in entry_points(group=GROUP):
         try:
             controller = point.load()
-        except (ImportError, AttributeError) as error:
-            raise ConfigurationError(f"the controller '{point.name}' ({point.value}) cannot be loaded: {error}") from error
+        except Exception as error:  # somebody else's module: whatever it raises, the sentence names it
+            raise ConfigurationError(f"the controller '{point.name}' ({point.value}) cannot be loaded: {type(error).__name__}: {error}") from error
         if not isinstance(controller, Controller):
             raise ConfigurationError(f"the entry point '{point.name}' ({point.value}) is not a Controller")
         if found.setdefault(controller.name, controller) is not controller:

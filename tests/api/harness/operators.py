@@ -8,10 +8,9 @@ import signal
 import subprocess
 import sys
 import urllib.request
-from pathlib import Path
 from typing import Any
 
-from api.harness.plane import ROOT, SYSTEM, LEASE, Plane
+from api.harness.plane import LEASE, ROOT, SYSTEM, Plane
 from api.harness.waiting import until
 
 TIMES = "3/2/0.5"

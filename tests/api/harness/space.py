@@ -156,9 +156,7 @@ class Space:
 
     def stalled(self, name: str, reason: str, *, seconds: float = 30.0) -> Body:
         """Wait until it is Stalled for that reason."""
-        return self.until(
-            name, lambda item: is_true(item, "Stalled") and condition(item, "Stalled")["reason"] == reason, f"Stalled, {reason}", seconds=seconds
-        )
+        return self.until(name, lambda item: is_true(item, "Stalled") and condition(item, "Stalled")["reason"] == reason, f"Stalled, {reason}", seconds=seconds)
 
     def gone(self, name: str, *, seconds: float = 30.0) -> None:
         """Wait until the service is gone."""
