@@ -390,7 +390,7 @@ def test_times_of_leaving_are_rounded_up_and_of_entering_down():
 
 def test_the_predecessor_is_told_by_names_where_times_are_equal():
     """Times have whole seconds: taken for the newest, the older one would give a name that is there, for ever on a dead node."""
-    for slot in range(12):
-        others = " ".join(f"A-{each}" for each in range(12) if each != slot)
-        facts = given(f"A-{slot}:Dying@100 A-{slot}':Dying@100 {others}", replicas=12)
+    for slot in range(40):
+        others = " ".join(f"A-{each}" for each in range(40) if each != slot)
+        facts = given(f"A-{slot}:Dying@100 A-{slot}':Dying@100 {others}", replicas=40)
         assert words(facts, decide(facts))[0] == [[f"create A-{slot}'' [Missing]"]]

@@ -18,19 +18,27 @@ def roll(progressed: int = 0, **more: object) -> dict[str, object]:
 
 PROVISION = [
     Row(
-        name="a new service is remembered first",
-        why="memory is write-ahead: the target must be stored before the first outside effect",
+        name="a new service is asked about first",
+        why="a template that the server refuses is said at once, not told as under way and then taken back",
         given=given("", records="", memory=LOST, finalizers=(), front=False, budget=False),
+        does=("try A [RollingOut]",),
+    ),
+    Row(
+        name="a new service is remembered next",
+        why="memory is write-ahead: the target must be stored before the first outside effect",
+        given=given("", records="", memory=LOST, finalizers=(), front=False, budget=False, verdicts=accepted("A")),
         write_ahead=True,
+        held=1,
         memory={"target": A, "stable": ""},
     ),
     Row(
-        name="finalizer first, then own objects and the dry run, then the record, then pods",
+        name="finalizer first, then own objects, then the record, then pods",
         why="each stage is a legal place to crash: nothing outlives a service without the finalizer, no pod is made of what is not recorded",
-        given=given("", records="", memory=FIRST, finalizers=(), front=False, budget=False),
+        given=given("", records="", memory=FIRST, finalizers=(), front=False, budget=False, verdicts=accepted("A")),
+        held=1,
         does=(
             "finalizer on [Provisioning]",
-            "create budget [Missing]; create front [Missing]; try A [RollingOut]",
+            "create budget [Missing]; create front [Missing]",
             "record A [RollingOut]",
             "create A-0 [Missing]; create A-1 [Missing]; create A-2 [Missing]",
         ),
@@ -125,15 +133,16 @@ ROLLING = [
     Row(
         name="a new template is remembered first",
         why="a crash after the first pod must find the same target, with the time it began",
-        given=given(WHOLE, wanted="B"),
+        given=given(WHOLE, wanted="B", verdicts=accepted("B")),
         write_ahead=True,
+        held=1,
         memory={"target": B, "stable": A, "progressed": 0},
     ),
     Row(
         name="a new revision is tried before anything is touched",
-        why="the dry run stands in a stage before the record, and that before the first pod",
-        given=given(WHOLE, wanted="B", memory=roll()),
-        does=("try B [RollingOut]", "record B [RollingOut]", "create B-0 [Missing]"),
+        why="the dry run comes before the Memory, the record and the first pod: a refused template changes nothing",
+        given=given(WHOLE, wanted="B"),
+        does=("try B [RollingOut]",),
     ),
     Row(
         name="with surge the new one comes first",
@@ -271,8 +280,9 @@ ROLLING = [
     Row(
         name="a change of mind is remembered first",
         why="the deadline and the progress of C begin anew, A stays what to go back to",
-        given=given("A-0 A-1 B-0 B-1:Starting", wanted="C", records="AB", memory=roll(1)),
+        given=given("A-0 A-1 B-0 B-1:Starting", wanted="C", records="AB", memory=roll(1), verdicts=accepted("C")),
         write_ahead=True,
+        held=1,
         memory={"target": C, "stable": A, "progressed": 0},
     ),
     Row(

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The pure parts of the local cluster tool: no cluster is started here, and nothing waits."""
 
 import os

@@ -59,8 +59,12 @@ def test_a_teams_controllers_are_found_beside_ours_in_the_order_of_their_names(d
 
 
 BROKEN = (
-    ("x = no_such_module_at_all:C", r"the controller 'x' \(no_such_module_at_all:C\) cannot be loaded: No module named", "no such module"),
-    ("x = broken_of_this_test:C", "the controller 'x' .* cannot be loaded: No module named 'a_module_that_nobody_has'", "it imports what is not there"),
+    ("x = no_such_module_at_all:C", r"the controller 'x' \(no_such_module_at_all:C\) cannot be loaded: ModuleNotFoundError: No module named", "no such module"),
+    (
+        "x = broken_of_this_test:C",
+        "the controller 'x' .* cannot be loaded: ModuleNotFoundError: No module named 'a_module_that_nobody_has'",
+        "it imports what is not there",
+    ),
     ("x = team_of_this_test:GONE", "the controller 'x' .* cannot be loaded: .*GONE", "no such name in it"),
     ("x = team_of_this_test:NO_CONTROLLER", r"the entry point 'x' \(team_of_this_test:NO_CONTROLLER\) is not a Controller", "something else"),
     ("x = team_of_this_test:SAME", "two controllers are named 'service'", "a name that is taken: one of them would silently not run"),

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The local cluster: a real Kubernetes control plane as plain processes on loopback, with fake nodes.
 
 from tools.cluster import Cluster

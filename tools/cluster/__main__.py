@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The command line: `python -m tools.cluster VERB`, from the root of the repository."""
 
 import argparse

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A client for the few calls that bringing a cluster up takes; everything else uses kubectl or a real client."""
 
 import json

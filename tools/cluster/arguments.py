@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The command lines of the control plane: pure functions of where things are and what was asked for."""
 
 from collections.abc import Callable, Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Builds the programs of the control plane from their Go modules, once per version, into the user's cache folder."""
 
 import hashlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Starts the processes of a cluster one after the other, and waits for what each of them must have done."""
 
 import shutil

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Keys, certificates and kubeconfigs of one cluster, made with the `openssl` command line (EC P-256)."""
 
 import base64

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One local cluster: up, down, restart of a process, status. The interface for tests and the demo."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Short commands: run to the end, and one clear error when they fail."""
 
 import subprocess

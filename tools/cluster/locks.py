@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Locks between processes; the kernel frees them when their holder ends, however it ends."""
 
 import fcntl

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The fake nodes: objects in the API only, whose kubelets kwok plays."""
 
 from typing import Any

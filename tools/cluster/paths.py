@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where binaries, caches and the state of clusters live: outside the work tree, in the user's own folders."""
 
 import os

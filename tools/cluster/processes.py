@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Processes of our own: detached from the terminal, known by pid and start time, and nothing else is ever ended.
 
 A pid alone is not an identity, as the kernel gives it out again; together with the start time and the boot it is.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is known about a cluster between two commands: its settings and its processes, in one JSON file."""
 
 import json

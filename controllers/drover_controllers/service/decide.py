@@ -106,13 +106,13 @@ def judge(facts: Facts) -> _Judged:
 
 
 def _untried(judged: _Judged) -> TryOut | None:
-    """The trial of a revision for a service that stands refused, when this process has no answer to it yet.
+    """The trial of a revision that is not recorded, when this process has no answer to it yet.
 
-    A process that has just come into office asks first: else it would tell that the refused template is under way again.
+    It comes before even the Memory: a process that has just come into office would else tell that a refused template is under way
+    again.
     """
     facts = judged.facts
-    stands = any(each.type == "Stalled" and each.reason == Reason.INVALID_TEMPLATE for each in facts.service.status.conditions)
-    if not stands or facts.wanted.uid or facts.collision or facts.service.spec.pin is not None or not _wants_creation(judged):
+    if facts.wanted.uid or facts.collision or facts.service.spec.pin is not None or not _wants_creation(judged):
         return None
     attempt, _ = ownership.try_out(facts)
     return attempt if attempt is not None and attempt.id not in facts.verdicts else None

@@ -82,13 +82,17 @@ def _take(facts: Facts, resource: Resource[Object], body: Body, *, whole: bool) 
 
 def _adopt(resource: Resource[Object], namespace: str, name: str, verdict: Verdict, body: Body) -> Patch:
     found = verdict.found
+    spec = body["spec"]
+    if resource is SERVICES:  # nothing of the former selector may stay, not even until the next pass: it would match no pod
+        spec = {"selector": {"$patch": "replace", **spec["selector"]}, "ports": [{"$patch": "replace"}, *spec["ports"]]}
     return Patch(
         resource=resource,
         namespace=namespace,
         name=name,
         uid=found.uid if found else "",
         version=found.version if found else "",
-        body={"metadata": {"labels": body["metadata"]["labels"], "ownerReferences": body["metadata"]["ownerReferences"]}, "spec": body["spec"]},
+        body={"metadata": {"labels": body["metadata"]["labels"], "ownerReferences": body["metadata"]["ownerReferences"]}, "spec": spec},
+        strategic=True,
         step=f"adopt {resource.kind} {name}",
         reason=Reason.DRIFT,
     )

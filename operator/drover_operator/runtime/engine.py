@@ -273,11 +273,12 @@ class Engine:
     async def _tell(self, item: Object, facts: Any, plan: Plan) -> None:
         """Write the status and record its news, unless the key's last write is too fresh: then a later pass tells it."""
         key = item.metadata.key
-        if not plan.write_ahead and (left := self._status.delay(key, urgent=True)) > 0:
+        parting = item.metadata.deletion_timestamp is not None  # its report may be the last one
+        if not plan.write_ahead and not parting and (left := self._status.delay(key, urgent=True)) > 0:
             self.queue.wake(key, left)
             return
         report = self.controller.report(facts, plan)
-        delay = 0.0 if plan.write_ahead else self._status.delay(key, urgent=report.urgent)
+        delay = 0.0 if plan.write_ahead or report.last else self._status.delay(key, urgent=report.urgent)
         if delay > 0 and self._status.differs(report.before, report.status):
             self.queue.wake(key, delay)
             return

@@ -40,8 +40,11 @@ def merged(target: Json, patch: Json) -> Json:
 
 
 def strategic(target: Json, patch: Json) -> Json:
-    """The strategic merge patch applied: as merge, but lists with keys entry by entry, `$patch: delete` takes one out."""
-    result: Json = {**target}
+    """The strategic merge patch applied: as merge, but lists with keys entry by entry.
+
+    `$patch: delete` takes an entry out, `$patch: replace` puts a map or a list in the place of what was there.
+    """
+    result: Json = {} if patch.get("$patch") == "replace" else {**target}
     for key, value in patch.items():
         before = result.get(key)
         if key.startswith("$"):
@@ -60,6 +63,8 @@ def strategic(target: Json, patch: Json) -> Json:
 def _strategic_list(target: list[Any], patch: list[Any], field: str) -> list[Any]:
     if field in _SETS:
         return list(dict.fromkeys([*target, *patch]))
+    if any(is_object(item) and item.get("$patch") == "replace" for item in patch):
+        return [item for item in patch if item.get("$patch") != "replace"]
     keys = _keys(field, patch)
     if not keys:
         return patch
