@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The service controller in the simulated cluster, from outside: what a person declares, and what then runs."""
 
-from drover_operator.kube.errors import NotFound
 from scenarios.world import NAMESPACE, World, leaving, play, service
+
+from drover_operator.kube.errors import NotFound
 
 
 async def run_web(world: World, **spec) -> None:

@@ -6,10 +6,11 @@ from random import Random
 from typing import Any
 
 import pytest
+from scenarios.world import NAMESPACE, OPERATOR, World, play, service
+
 from drover_operator.kube.errors import OutcomeUnknown
 from drover_operator.kube.transport import Reply, Request
 from drover_operator.testing import Deliver, WatchEvent
-from scenarios.world import NAMESPACE, OPERATOR, World, play, service
 
 HEADERS = {"Impersonate-User": OPERATOR, "Impersonate-Extra-drover.dev%2Fepoch": "1", "Impersonate-Extra-drover.dev%2Fholder": "op-1-1"}
 

@@ -282,7 +282,7 @@ def test_down_of_an_absent_cluster_is_fine(state: Path, capsys: pytest.CaptureFi
 
 def test_it_runs_on_the_standard_library_alone() -> None:
     """People use it before they have made a virtual environment."""
-    done = subprocess.run(  # noqa: S603
+    done = subprocess.run(
         [
             sys.executable,
             "-I",

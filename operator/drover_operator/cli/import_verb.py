@@ -3,7 +3,7 @@
 
 import argparse
 import sys
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import Any, cast, Protocol, TYPE_CHECKING
 
 from drover_operator.kube.errors import ConfigurationError
 
@@ -31,7 +31,9 @@ exit codes: 0 done, 1 a file or a workload could not be imported, 4 wrong usage
 class SubParsers(Protocol):
     """What argparse's add_subparsers() returns; its own name for it is private."""
 
-    def add_parser(self, name: str, *, help: str, description: str, epilog: str, formatter_class: type[argparse.HelpFormatter]) -> argparse.ArgumentParser: ...
+    def add_parser(self, name: str, **options: Any) -> argparse.ArgumentParser:
+        """Add one verb, with the options of an ArgumentParser and `help`."""
+        ...
 
 
 def add_parser(subparsers: SubParsers) -> None:

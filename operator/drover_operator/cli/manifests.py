@@ -22,6 +22,7 @@ Manifest = dict[str, Any]
 STDIN = "-"
 SUFFIXES = (".yaml", ".yml", ".json")
 DEEPEST = 200
+EXACT = 1e15  # whole numbers below it are the same as a float and as an integer
 TOP_KEYS = ("apiVersion", "kind", "metadata", "spec")
 METADATA_KEYS = ("name", "generateName", "namespace", "labels", "annotations")
 
@@ -183,7 +184,7 @@ def _key(key: Any) -> str:
 def _number(value: float, where: str) -> float | int:
     if not math.isfinite(value):
         raise ConfigurationError(f"{where}: {value} is not a number that Kubernetes knows")
-    return int(value) if value.is_integer() and abs(value) < 1e15 else value
+    return int(value) if value.is_integer() and abs(value) < EXACT else value
 
 
 def _ordered(manifest: Manifest) -> Manifest:
@@ -236,7 +237,7 @@ class _Dumper(yaml.SafeDumper):
 
     yaml_implicit_resolvers = _quoting()
 
-    def ignore_aliases(self, data: Any) -> bool:
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002  the base class names it
         return True
 
 
