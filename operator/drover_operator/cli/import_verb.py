@@ -3,7 +3,7 @@
 
 import argparse
 import sys
-from typing import Any, cast, Protocol, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from drover_operator.kube.errors import ConfigurationError
 

@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     for what, text in (("service", name if args.name else ""), ("namespace", args.namespace)):
         if (text or (what == "service" and args.name)) and not NAME.fullmatch(text):
             raise Failure(f"'{text}' is not a name of a {what}: small letters, digits and - only", Code.USAGE)
-    from drover_operator.cli import inventory  # noqa: PLC0415  the HTTP client costs more than all the rest: only for verbs that talk to a cluster
+    from drover_operator.cli import inventory
 
     asked = inventory.Asked(
         name=name,
