@@ -173,7 +173,9 @@ class Engine:
             self.busy -= 1
             self.queue.done(key)
             self._metrics.active.labels(name).set(self.busy)
-            self._metrics.took.labels(name).observe(asyncio.get_running_loop().time() - started)
+            seconds = asyncio.get_running_loop().time() - started
+            self._metrics.took.labels(name).observe(seconds)
+            self._metrics.worked.labels(name).observe(seconds)
 
     async def _guarded(self, key: Key) -> None:
         """One pass; any error but the end of office costs this key a backoff, and nobody else anything."""
