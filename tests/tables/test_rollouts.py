@@ -32,15 +32,14 @@ PROVISION = [
         memory={"target": A, "stable": ""},
     ),
     Row(
-        name="finalizer first, then own objects, then the record, then pods",
+        name="finalizer first, then the record, then own objects and pods",
         why="each stage is a legal place to crash: nothing outlives a service without the finalizer, no pod is made of what is not recorded",
         given=given("", records="", memory=FIRST, finalizers=(), front=False, budget=False, verdicts=accepted("A")),
         held=1,
         does=(
             "finalizer on [Provisioning]",
-            "create budget [Missing]; create front [Missing]",
             "record A [RollingOut]",
-            "create A-0 [Missing]; create A-1 [Missing]; create A-2 [Missing]",
+            "create budget [Missing]; create front [Missing]; create A-0 [Missing]; create A-1 [Missing]; create A-2 [Missing]",
         ),
     ),
     Row(

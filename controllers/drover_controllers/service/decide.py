@@ -2,8 +2,9 @@
 """The arbiter: one pass, one plan. The only place that sees rollout, scaling, failover and drain together, under one budget.
 
 Order of the stages, each a legal prefix should the process end after it:
-finalizer -> try the new revision, own objects -> record the revision -> leave, enter and end -> create -> tidy.
-Creates come after the leaving, so that surge is never exceeded by a leave that failed.
+finalizer -> try the new revision -> record the revision -> leave, enter and end -> create -> tidy.
+Creates come after the leaving, so that surge is never exceeded by a leave that failed. Service and disruption budget are created beside
+the pods, which need not wait for them: under load the API server takes a second to find an address for a Service.
 """
 
 from dataclasses import dataclass, field
@@ -131,7 +132,8 @@ def _own(draft: _Draft) -> None:
     facts, judged = draft.judged.facts, draft.judged
     ready = sum(1 for each in judged.roster if each.live and each.pod.status.is_true("Ready"))
     actions, waits = ownership.owned(facts, whole=ready >= judged.demand.replicas)
-    draft.early += [*actions, *ownership.restored(facts, judged.roster)]
+    for action in (*actions, *ownership.restored(facts, judged.roster)):
+        (draft.creates if isinstance(action, Create) else draft.early).append(action)
     draft.waits += waits
     if facts.wanted.uid or facts.collision or facts.service.spec.pin is not None or not _wants_creation(judged):
         return

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, TypeVar
 
+import msgspec
 import structlog
 
 from drover_operator.api.meta import Object
@@ -98,7 +99,7 @@ class Engine:
         self.reflectors.append(Reflector(reader, cache, namespace=self._setting.namespace, selector=watch.selector, random=self._setting.random))
 
         def changed(owner: Key | None, old: Object | None, new: Object | None) -> None:
-            if owner is not None:
+            if owner is not None and not _same(old, new):
                 urgent = new is None or watch.urgent(new)
                 self.queue.add(owner, Lane.URGENT if urgent and old is not None else Lane.TICK)
 
@@ -302,3 +303,11 @@ class Engine:
         self._guard.forget(key)
         self._status.forget(key)
         self._verdicts.pop(key, None)
+
+
+def _same(old: Object | None, new: Object | None) -> bool:
+    """Whether a change left all that is read of an object as it was, such as the status of a disruption budget."""
+    if old is None or new is None:
+        return False
+    version = new.metadata.resource_version
+    return msgspec.structs.replace(old, metadata=msgspec.structs.replace(old.metadata, resource_version=version)) == new
