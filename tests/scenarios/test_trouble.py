@@ -6,10 +6,12 @@ from random import Random
 from typing import Any
 
 import pytest
-from scenarios.world import NAMESPACE, OPERATOR, World, play, service
+from scenarios.world import NAMESPACE, OPERATOR, TIMING, World, play, service
 
+from drover_controllers.service import CONTROLLER
 from drover_operator.kube.errors import OutcomeUnknown
 from drover_operator.kube.transport import Reply, Request
+from drover_operator.runtime.process import Process, Settings
 from drover_operator.testing import Deliver, WatchEvent
 
 HEADERS = {"Impersonate-User": OPERATOR, "Impersonate-Extra-drover.dev%2Fepoch": "1", "Impersonate-Extra-drover.dev%2Fholder": "op-1-1"}
@@ -174,3 +176,20 @@ def test_any_write_refused_once_is_made_good_without_an_outside_event(status: in
 
     for point in range(1, 18):
         play(lambda world, point=point: scenario(world, point))
+
+
+def test_a_stop_between_the_lease_and_its_answer_gives_the_lease_back():
+    """The Lease was ours on the server before we knew: a standby would have waited for it to run out."""
+
+    async def scenario(world: World) -> None:
+        transport = world.cluster.transport(user="operator")
+        transport.faults.latency = 0.4
+        process = Process(transport, (CONTROLLER,), Settings(identity="a", timing=TIMING, shell=False), clock=world.cluster.now, random=Random(1))
+        running = asyncio.create_task(process.run())
+        await world.until(lambda: world.cluster.find("leases", "drover-system", "drover-operator-0") is not None)
+        assert process.election.term is None
+        process.stop()
+        await running
+        assert world.cluster.get("leases", "drover-system", "drover-operator-0")["spec"]["holderIdentity"] == ""
+
+    play(scenario)

@@ -74,6 +74,7 @@ class Election:
         self._random = random or Random()
         self._impersonate = impersonate
         self.term: Term | None = None
+        self._asked = False  # whether the Lease may be ours: the answer to a write can be cut off by our own end
         self._seen: tuple[str, float] = ("", 0.0)
 
     @property
@@ -121,14 +122,14 @@ class Election:
 
     async def release(self) -> None:
         """Give the lease back, so that a standby takes over at once. Nothing is written by us afterwards."""
-        term, self.term = self.term, None
-        if term is None:
+        self.term = None
+        if not self._asked:
             return
         try:
             lease = await self._client.get(LEASES, self._namespace, self.name)
             if lease.spec.holder_identity == self.identity:
                 await self._write(lease, {"holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": self._now()})
-                log.info("released", epoch=term.epoch)
+                log.info("released", epoch=lease.spec.lease_transitions)
         except KubeError as error:
             log.warning("release failed", reason=str(error))
 
@@ -169,6 +170,7 @@ class Election:
         return await self._take(lease, asked)
 
     async def _take(self, lease: Lease, asked: float) -> bool:
+        self._asked = True
         epoch = max((lease.spec.lease_transitions or 0) + 1, await self._floor() + 1)
         await self._write(lease, {**self._fields(epoch), "acquireTime": self._now()})
         await self._raise_floor(epoch)
@@ -187,6 +189,7 @@ class Election:
             "metadata": {"name": self.name, "namespace": self._namespace},
             "spec": {**self._fields(epoch), "acquireTime": self._now()},
         }
+        self._asked = True
         await self._client.create(LEASES, self._namespace, body)
         await self._raise_floor(epoch)
         self._in_office(epoch, asked)

@@ -36,6 +36,7 @@ class Shell:
     def stop(self, deadline: float = 2.0) -> None:
         """Ask kopf to end and wait at most `deadline` seconds for it."""
         self._stop.set()
+        logging.getLogger("kopf").setLevel(logging.CRITICAL)  # an end before its start is done makes it complain of closed connections
         if self._thread.is_alive():
             self._thread.join(deadline)
 
