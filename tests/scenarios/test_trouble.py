@@ -183,7 +183,7 @@ def test_a_stop_between_the_lease_and_its_answer_gives_the_lease_back():
 
     async def scenario(world: World) -> None:
         transport = world.cluster.transport(user="operator")
-        transport.faults.latency = 0.4
+        transport.faults.latency = 0.2
         process = Process(transport, (CONTROLLER,), Settings(identity="a", timing=TIMING, shell=False), clock=world.cluster.now, random=Random(1))
         running = asyncio.create_task(process.run())
         await world.until(lambda: world.cluster.find("leases", "drover-system", "drover-operator-0") is not None)
