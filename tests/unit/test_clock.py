@@ -5,12 +5,10 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from drover_operator.api.meta import DURATION_PATTERN, Condition, utc
 from drover_operator.api.resource import PODS
-from drover_operator.core.clock import parse_duration, show_duration
+from drover_operator.core.clock import parse_duration
 from drover_operator.core.conditions import MESSAGE, renewed
 from drover_operator.core.plan import Create, Delete, Patch, Plan, TryOut, Verdict
 from drover_operator.core.reasons import MEANING, Reason
@@ -47,29 +45,6 @@ def test_durations(text: str, seconds: float, why: str) -> None:
 def test_what_is_no_duration(text: str, why: str) -> None:
     with pytest.raises(ValueError, match="is not a duration such as"):
         parse_duration(text)
-
-
-@given(st.integers(0, 10**7))
-def test_durations_shown_and_read_again(seconds: int) -> None:
-    shown = show_duration(seconds)
-    assert parse_duration(shown) == seconds
-    assert re.search(DURATION_PATTERN, shown)
-
-
-SHOWN = (
-    (90, "1m30s", "minutes and seconds"),
-    (3600, "1h", "no empty parts"),
-    (3601, "1h1s", "no minutes in between"),
-    (0, "0s", "nothing"),
-    (0.4, "0s", "rounded"),
-    (59.6, "1m", "rounded up over the unit"),
-    (-3, "0s", "the past is now"),
-)
-
-
-@pytest.mark.parametrize("seconds, text, why", SHOWN, ids=[f"{s}: {w}" for s, _, w in SHOWN])
-def test_how_a_person_sees_durations(seconds: float, text: str, why: str) -> None:
-    assert show_duration(seconds) == text, why
 
 
 # -- conditions

@@ -113,7 +113,7 @@ def _untried(judged: _Judged) -> TryOut | None:
     again.
     """
     facts = judged.facts
-    if facts.wanted.uid or facts.collision or facts.service.spec.pin is not None or not _wants_creation(judged):
+    if not _new(judged):
         return None
     attempt, _ = ownership.try_out(facts)
     return attempt if attempt is not None and attempt.id not in facts.verdicts else None
@@ -135,7 +135,7 @@ def _own(draft: _Draft) -> None:
     for action in (*actions, *ownership.restored(facts, judged.roster)):
         (draft.creates if isinstance(action, Create) else draft.early).append(action)
     draft.waits += waits
-    if facts.wanted.uid or facts.collision or facts.service.spec.pin is not None or not _wants_creation(judged):
+    if not _new(judged):
         return
     attempt, wait = ownership.try_out(facts)
     draft.early += [attempt] if attempt else []
@@ -144,9 +144,11 @@ def _own(draft: _Draft) -> None:
         draft.records.append(ownership.record(facts, facts.wanted, judged.course.stable))
 
 
-def _wants_creation(judged: _Judged) -> bool:
-    paused = judged.facts.service.spec.paused
-    return judged.demand.replicas > 0 and not paused
+def _new(judged: _Judged) -> bool:
+    """Whether instances are wanted of a revision that is not recorded yet."""
+    facts, spec = judged.facts, judged.facts.service.spec
+    followed = spec.pin is None and not spec.paused and not facts.collision
+    return followed and not facts.wanted.uid and judged.demand.replicas > 0
 
 
 def _fill(draft: _Draft) -> None:

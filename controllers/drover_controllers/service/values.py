@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The values that one pass is made of. Each is made by one pure function in its own file; only the arbiter sees them all.
 
-Facts -> Memory, Roster, Demand -> Targets -> Proposals -> Plan -> Report
+Facts -> Memory, Roster, Demand, Course -> Targets -> Plan -> Report
+
+What rollout, failover and drain propose needs no value of its own: it is actions and waits, drafted and accepted by the arbiter.
 """
 
 from collections.abc import Mapping
@@ -10,7 +12,7 @@ from typing import Literal
 
 from drover_operator.api.builtin import Pod, PodDisruptionBudget, Service
 from drover_operator.api.managedservice import HealthCheck, InstanceState, ManagedService, RolloutStatus
-from drover_operator.core.plan import Action, Plan, Verdict
+from drover_operator.core.plan import Plan, Verdict
 from drover_operator.core.reasons import Reason
 
 Memory = RolloutStatus
@@ -128,16 +130,6 @@ class Population:
 
 
 Targets = dict[str, int]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Proposal:
-    """An action that one concern wants. `cost` is 1 if it takes an available instance out of service, `surge` 1 if it adds one."""
-
-    action: Action
-    order: int
-    cost: int = 0
-    surge: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

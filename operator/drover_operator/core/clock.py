@@ -17,12 +17,3 @@ def parse_duration(text: str) -> float:
     if not parts or "".join(number + unit for number, unit in parts) != text:
         raise ValueError(f"'{text}' is not a duration such as '30s' or '5m'")
     return sum(int(number) * _SECONDS[unit] for number, unit in parts)
-
-
-def show_duration(seconds: float) -> str:
-    """Seconds in the shortest plain form, as a person would say them: 90 -> "1m30s"."""
-    whole = max(0, round(seconds))
-    hours, rest = divmod(whole, 3600)
-    minutes, left = divmod(rest, 60)
-    text = (f"{hours}h" if hours else "") + (f"{minutes}m" if minutes else "") + (f"{left}s" if left else "")
-    return text or "0s"

@@ -14,7 +14,7 @@ import msgspec
 
 from drover_operator.api.meta import Object, ObjectMeta
 from drover_operator.api.resource import Resource
-from drover_operator.kube.errors import KubeError, OutcomeUnknown, TooManyRequests, Unreadable, api_error
+from drover_operator.kube.errors import OutcomeUnknown, TooManyRequests, Unreadable, api_error
 from drover_operator.kube.transport import JSON, MERGE_PATCH, METADATA_LIST, STRATEGIC_PATCH, Reply, Request, Transport
 
 T = TypeVar("T", bound=Object)
@@ -171,6 +171,3 @@ def _written(reply: Reply, uid: str = "") -> Written:
     if found.kind == "Status":
         return Written(uid, 0, gone=True)
     return Written(found.metadata.uid, found.metadata.version)
-
-
-__all__ = ["Client", "Fence", "KubeError", "Page", "Written"]

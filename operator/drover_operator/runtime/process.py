@@ -23,10 +23,9 @@ from typing import Any
 import structlog
 
 from drover_operator.kube.client import Client
-from drover_operator.kube.errors import DroverError
 from drover_operator.kube.transport import Transport
 from drover_operator.observe.metrics import Metrics
-from drover_operator.runtime.election import Election, LostLeadership, Term, Timing
+from drover_operator.runtime.election import Election, Term, Timing
 from drover_operator.runtime.engine import Engine, Setting
 from drover_operator.runtime.health import HealthServer
 from drover_operator.runtime.registry import Controller
@@ -163,6 +162,3 @@ def _raise_inner(task: asyncio.Future[Any]) -> None:
         error = error.exceptions[0]
     if error is not None:
         raise error
-
-
-__all__ = ["DroverError", "LostLeadership", "Process", "Settings"]

@@ -2,7 +2,7 @@
 """What a controller declares, and how the operator finds controllers: by entry point, ours and a platform team's alike."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Any, Literal, Protocol
 
@@ -86,7 +86,6 @@ class Controller:
     gather: Callable[[Any, View], Any]
     decide: Callable[[Any], Plan]
     report: Callable[[Any, Any], Report]
-    options: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def discover() -> tuple[Controller, ...]:
