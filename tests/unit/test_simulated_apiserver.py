@@ -359,14 +359,36 @@ def test_the_epoch_fence(row: tuple[str, str, str, str, int, str]) -> None:
         }
         body = pod() if method == "POST" else None
         if path == PODS and method == "POST":
-            got, answer = await api(method, path, body, headers=headers)
-            assert (got, "does not exist" in answer["message"]) == (422, True), "no lease, no writes"
+            got, _ = await api(method, path, body, headers=headers, dryRun="All")
+            assert got == 201, "no lease, no policy: failurePolicy is Ignore, else nobody could write any more"
         await api("POST", LEASES, {"metadata": {"name": "drover-operator-0"}, "spec": {"holderIdentity": "me", "leaseTransitions": 3}})
         got, answer = await api(method, path, body, headers=headers)
         assert (got, api.cluster.writes[-1].user) == (status, "drover:operator:0" if method == "POST" else "admin"), (why, answer)
         if status == 422:
             assert f"epoch {epoch} of {holder} is over" in answer["message"]
             assert (await api(method, path, body, headers=headers, dryRun="All"))[0] == 422, "dry runs too"
+
+    simulate(scenario)
+
+
+def test_an_api_server_that_trails_lets_a_deposed_leader_write_and_answers_old_reads_but_no_consistent_one() -> None:
+    async def scenario(api: Api) -> None:
+        await api("POST", LEASES, {"metadata": {"name": "drover-operator-0"}, "spec": {"holderIdentity": "me", "leaseTransitions": 3}})
+        await asyncio.sleep(10)
+        await api.patch(f"{LEASES}/drover-operator-0", {"spec": {"holderIdentity": "you", "leaseTransitions": 4}})
+        old = {
+            "impersonate-user": "drover:operator:0",
+            "Impersonate-Extra-drover.dev%2fepoch": "3",
+            "Impersonate-Extra-drover.dev%2fholder": "me",
+        }
+        api.transport.faults.lag = 5.0
+        assert (await api("POST", PODS, pod(), headers=old))[0] == 201
+        assert [len((await api("GET", PODS, resourceVersion=version))[1]["items"]) for version in ("0", "")] == [0, 1]
+        await asyncio.sleep(5)
+        assert (await api("POST", PODS, pod(), headers=old))[0] == 422
+        assert len((await api("GET", PODS, resourceVersion="0"))[1]["items"]) == 1
+        api.transport.faults.rewind = lambda _: 60.0
+        assert (await api("GET", PODS))[1]["items"] == []
 
     simulate(scenario)
 

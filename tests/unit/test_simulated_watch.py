@@ -15,7 +15,7 @@ from drover_operator.kube.client import Client
 from drover_operator.kube.errors import AlreadyExists, Conflict, Unsent
 from drover_operator.kube.reflector import Reflector
 from drover_operator.kube.transport import Request
-from drover_operator.testing import Deliver, SimulatedCluster, SimulatedTransport, WatchEvent
+from drover_operator.testing import Deliver, Overtaken, Repeated, SimulatedCluster, SimulatedTransport, WatchEvent
 from drover_operator.testing.virtualtime import run
 
 Json = dict[str, Any]
@@ -152,6 +152,41 @@ def test_streams_break_with_the_server_and_hooks_hide_and_delay_events() -> None
         await asyncio.sleep(0)
         assert isinstance(one.ended, Unsent)
         assert isinstance(other.ended, Unsent)
+
+    simulate(scenario)
+
+
+def test_events_can_be_overtaken_and_come_twice() -> None:
+    async def scenario(cluster: SimulatedCluster) -> None:
+        transport = cluster.transport()
+        transport.faults.event = lambda _, event: {"a": Overtaken(2.0), "b": Repeated(1.0)}.get(event.object["metadata"]["name"], Deliver.NOW)  # type: ignore[index]
+        watch = Watch(transport)
+        await asyncio.sleep(1)
+        for name in ("a", "b", "c"):
+            cluster.apply(pod(name))
+        await asyncio.sleep(3)
+        assert watch.names() == ["ADDED b", "ADDED c", "ADDED b", "ADDED a"]
+        await watch.close()
+
+    simulate(scenario)
+
+
+def test_a_watch_of_an_api_server_that_trails_shows_everything_in_order_and_late() -> None:
+    async def scenario(cluster: SimulatedCluster) -> None:
+        transport = cluster.transport()
+        transport.faults.lag = 4.0
+        watch = Watch(transport)
+        await asyncio.sleep(1)
+        for name in ("a", "b"):
+            cluster.apply(pod(name))
+            await asyncio.sleep(1)
+        await asyncio.sleep(1.9)
+        assert watch.names() == []
+        await asyncio.sleep(0.2)
+        assert watch.names() == ["ADDED a"], "events come as late as they are, not one after the other's lag"
+        await asyncio.sleep(1)
+        assert watch.names() == ["ADDED a", "ADDED b"]
+        await watch.close()
 
     simulate(scenario)
 

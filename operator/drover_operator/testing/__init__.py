@@ -12,9 +12,10 @@ virtualtime.run(scenario)
 from drover_operator.testing.apiserver import Write
 from drover_operator.testing.cluster import SimulatedCluster
 from drover_operator.testing.connection import SimulatedTransport
-from drover_operator.testing.faults import Deliver, Faults, WatchEvent, times
+from drover_operator.testing.faults import Deliver, Faults, Overtaken, Repeated, WatchEvent, times
 from drover_operator.testing.kubelet import BEHAVIOUR_ANNOTATION, READY_AFTER_ANNOTATION, Behaviour
 from drover_operator.testing.refusal import refusal
+from drover_operator.testing.virtualtime import Host
 
 __all__ = [
     "BEHAVIOUR_ANNOTATION",
@@ -22,6 +23,9 @@ __all__ = [
     "Behaviour",
     "Deliver",
     "Faults",
+    "Host",
+    "Overtaken",
+    "Repeated",
     "SimulatedCluster",
     "SimulatedTransport",
     "WatchEvent",

@@ -60,21 +60,22 @@ class ApiServer:
     """Storage behind the semantics of the Kubernetes API."""
 
     def __init__(self, clock: Callable[[], float], seed: int) -> None:
-        self.storage = Storage()
+        self.storage = Storage(clock)
         self.registry = Registry(self.storage, clock, seed)
         self.writes: list[Write] = []
         self._clock = clock
         self._random = random.Random(seed)
 
-    def handle(self, request: Request, user: str) -> Reply:
-        """Carry out one request, all of it at once."""
+    def handle(self, request: Request, user: str, *, lag: float = 0.0, rewind: float = 0.0) -> Reply:
+        """Carry out one request, all of it at once; see `Faults` for `lag` and `rewind`."""
         try:
             if request.path in ("/version", "/readyz", "/livez"):
                 return _answer(200, {"major": "1", "minor": "35", "gitVersion": "v1.35.0+drover-simulated"})
             target = _target(request)
             if request.method == "GET":
-                return self._read(request, target)
-            return self._write(request, target, caller_of(request, user))
+                any_version = request.query.get("resourceVersion") == "0"
+                return self._read(request, target, self._seen(max(rewind, lag * any_version)))
+            return self._write(request, target, caller_of(request, user), self._seen(lag))
         except Refused as refused:
             return refused.reply
 
@@ -144,17 +145,21 @@ class ApiServer:
             )
         )
 
-    def _read(self, request: Request, target: Target) -> Reply:
+    def _seen(self, age: float) -> int:
+        """The version that was current so many seconds ago."""
+        return self.storage.revision_at(self._clock() - age) if age else self.storage.revision
+
+    def _read(self, request: Request, target: Target, revision: int) -> Reply:
         if not target.name:
-            return Reply(status=200, body=read_list(self.storage, request, target), headers=_HEADERS)
-        version = self.storage.get(target.kind, target.namespace, target.name)
+            return Reply(status=200, body=read_list(self.storage, request, target, revision), headers=_HEADERS)
+        version = self.storage.get_at(target.kind, target.namespace, target.name, revision)
         if version is None:
             raise not_found(target.kind, target.name)
         if target.subresource == "scale":
             return _answer(200, _scale_of(version))
         return Reply(status=200, body=version.metadata_body if lists_only_metadata(request) else version.body, headers=_HEADERS)
 
-    def _write(self, request: Request, target: Target, caller: Caller) -> Reply:
+    def _write(self, request: Request, target: Target, caller: Caller, seen: int) -> Reply:
         body = _decoded(request)
         call = Call(
             verb="apply" if _content_type(request) == APPLY_PATCH else _VERBS[request.method],
@@ -166,12 +171,12 @@ class ApiServer:
             dry_run=request.query.get("dryRun") == "All" or (request.method == "DELETE" and is_object(body) and bool(body.get("dryRun"))),
             strict=request.query.get("fieldValidation") == "Strict",
         )
-        outcome = self._perform(call, lambda: self._written(call, caller, request, body))
+        outcome = self._perform(call, lambda: self._written(call, caller, request, body, seen))
         content = outcome.version.body if outcome.answer is None else msgspec.json.encode(outcome.answer)
         return Reply(status=outcome.code, body=content, headers=_HEADERS)
 
-    def _written(self, call: Call, caller: Caller, request: Request, body: Any) -> Outcome:
-        check_fence(self.storage, caller, call)
+    def _written(self, call: Call, caller: Caller, request: Request, body: Any, seen: int) -> Outcome:
+        check_fence(self.storage, caller, call, seen)
         match request.method:
             case "POST":
                 return self._post(call, body)

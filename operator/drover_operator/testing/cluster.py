@@ -31,11 +31,13 @@ class SimulatedCluster:
     """A deterministic Kubernetes cluster in this process: one seed, one history.
 
     Made inside a running loop, whose time is its clock: use `virtualtime.run`. Without `start()` the API server works and
-    nobody acts. Objects that it hands out are shared with the storage: look at them, never change them.
+    nobody acts. Objects that it hands out are shared with the storage: look at them, never change them. `start` is its wall clock,
+    in seconds since the epoch, when the loop's time is 0.
     """
 
-    def __init__(self, *, seed: int = 1, nodes: int = 3) -> None:
+    def __init__(self, *, seed: int = 1, nodes: int = 3, start: float = START) -> None:
         self._loop = asyncio.get_running_loop()
+        self._start = start
         self.server = ApiServer(self.now, seed)
         self.kubelet = Kubelet(self.server)
         self.scheduler = Scheduler(self.server, lambda node: self.kubelet.down_since(node) is not None)
@@ -78,7 +80,7 @@ class SimulatedCluster:
 
     def now(self) -> float:
         """Seconds since the epoch."""
-        return START + self._loop.time()
+        return self._start + self._loop.time()
 
     @property
     def writes(self) -> list[Write]:

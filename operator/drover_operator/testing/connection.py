@@ -4,6 +4,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
+from contextvars import copy_context
 
 from drover_operator.kube.errors import OutcomeUnknown, Unsent
 from drover_operator.kube.transport import JSON, Reply, Request
@@ -22,6 +23,7 @@ class SimulatedTransport:
         self._server = server
         self._streams: dict[WatchStream, None] = {}
         self._down: str | None = None
+        self._context = copy_context()  # the server's own: its clocks are not those of the caller's host
 
     @property
     def down(self) -> str | None:
@@ -39,23 +41,45 @@ class SimulatedTransport:
         for stream in self._streams:
             stream.break_off(why)
 
+    def cut(self) -> None:
+        """The process at this end has died: its streams are forgotten, nothing is sent any more."""
+        for stream in self._streams:
+            stream.close()
+        self.down = "the process has ended"
+
     async def send(self, request: Request) -> Reply:
-        """Send and await the answer; a cancelled caller leaves the request either applied or not, never half."""
+        """Send and await the answer. What has left arrives, even if the caller is cancelled, frozen or dead by then."""
         self._check_reachable()
+        loop = asyncio.get_running_loop()
         half = self.faults.latency_of(request) / 2
-        deadline = asyncio.get_running_loop().time() + request.timeout
-        await self._travel(half, deadline, request)
-        self._check_reachable()
-        self.requests += 1
-        outcome = self.faults.before(request)
-        if outcome is None:
-            outcome = self.faults.after(request, self._server.handle(request, self.user))
+        deadline = loop.time() + request.timeout
+        arrived: asyncio.Future[Reply | BaseException] = loop.create_future()
+        self._context.run(loop.call_later, half, self._arrive, request, arrived)
+        if half > request.timeout:
+            await self._travel(half, deadline, request)
+        outcome = await arrived
         await self._travel(half, deadline, request)
         if isinstance(outcome, BaseException):
             raise outcome
         if self._down is not None:
             raise OutcomeUnknown(f"{request.method} {request.path}: {self._down}")
         return outcome
+
+    def _arrive(self, request: Request, arrived: "asyncio.Future[Reply | BaseException]") -> None:
+        """The request is at the server."""
+        outcome = self._carried_out(request)
+        if not arrived.done():
+            arrived.set_result(outcome)
+
+    def _carried_out(self, request: Request) -> Reply | BaseException:
+        if self._down is not None:
+            return Unsent(self._down)
+        self.requests += 1
+        faults = self.faults
+        outcome = faults.before(request)
+        if outcome is not None:
+            return outcome
+        return faults.after(request, self._server.handle(request, self.user, lag=faults.lag, rewind=faults.rewind(request)))
 
     @asynccontextmanager
     async def stream(self, request: Request) -> AsyncGenerator[tuple[Reply, AsyncIterator[bytes]], None]:
@@ -68,7 +92,7 @@ class SimulatedTransport:
         fault = self.faults.before(request)
         if isinstance(fault, BaseException):
             raise fault
-        opened = fault or self._server.watch(request, self.faults, latency / 2)
+        opened = fault or self._context.run(self._server.watch, request, self.faults, latency / 2 + self.faults.lag)
         if isinstance(opened, Reply):
             yield opened, _nothing()
             return
@@ -76,7 +100,7 @@ class SimulatedTransport:
         try:
             yield Reply(status=200, headers={"Content-Type": JSON}), opened
         finally:
-            del self._streams[opened]
+            self._streams.pop(opened, None)
             opened.close()
 
     async def close(self) -> None:

@@ -36,8 +36,8 @@ def caller_of(request: Request, user: str) -> Caller:
     return Caller(name, headers.get(_EXTRA + "epoch", ""), headers.get(_EXTRA + "holder", "")) if name else Caller(user)
 
 
-def check_fence(storage: Storage, caller: Caller, call: Call) -> None:
-    """Refuse a write of a leader that is none any more.
+def check_fence(storage: Storage, caller: Caller, call: Call, revision: int) -> None:
+    """Refuse a write of a leader that is none any more, as far as an API server knows whose Lease is of that version.
 
     Raises:
         Refused: 422 that names both epochs and holders.
@@ -46,9 +46,9 @@ def check_fence(storage: Storage, caller: Caller, call: Call) -> None:
         return
     shard = caller.user.removeprefix(USER_PREFIX)
     name, policy = LEASE_PREFIX + shard, POLICY_PREFIX + shard
-    lease = storage.get(LEASES, LEASE_NAMESPACE, name)
+    lease = storage.get_at(LEASES, LEASE_NAMESPACE, name, revision)
     if lease is None:
-        raise denied(call.kind, call.name, policy, f"the lease {LEASE_NAMESPACE}/{name} does not exist")
+        return  # failurePolicy Ignore: without its parameter the policy lets everything pass; uid and version still hold
     spec: Json = lease.data.get("spec", {})
     epoch, holder = str(spec.get("leaseTransitions") or 0), spec.get("holderIdentity") or ""
     if (caller.epoch, caller.holder) != (epoch, holder) or not holder:

@@ -31,11 +31,11 @@ def lists_only_metadata(request: Request) -> bool:
     return any(name.lower() == "accept" and "as=PartialObjectMetadata" in value for name, value in request.headers.items())
 
 
-def read_list(storage: Storage, request: Request, target: Target) -> bytes:
-    """The encoded list."""
+def read_list(storage: Storage, request: Request, target: Target, seen: int) -> bytes:
+    """The encoded list; `seen` is the newest version that this API server knows."""
     query, kind = request.query, target.kind
     token = _read_token(query.get("continue", ""))
-    revision = token.rv if token else _wanted_revision(storage, request)
+    revision = token.rv if token else _wanted_revision(request, seen)
     if revision < storage.oldest(kind):
         raise expired(_TOO_OLD) if token else expired(f"The resourceVersion for the provided list is too old: {revision}")
     items = storage.items_at(kind, target.namespace, revision)
@@ -54,17 +54,17 @@ def read_list(storage: Storage, request: Request, target: Target) -> bytes:
     return _encoded(kind, items, meta, only_metadata=lists_only_metadata(request))
 
 
-def _wanted_revision(storage: Storage, request: Request) -> int:
+def _wanted_revision(request: Request, seen: int) -> int:
     text = request.query.get("resourceVersion", "")
     if text in ("", "0"):
-        return storage.revision
+        return seen
     if not text.isdigit():
         raise bad_request(f'invalid resource version "{text}"')
-    if int(text) > storage.revision:
+    if int(text) > seen:
         causes = [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}]
-        message = f"Timeout: Too large resource version: {text}, current: {storage.revision}"
+        message = f"Timeout: Too large resource version: {text}, current: {seen}"
         raise Refused(504, "Timeout", message, {"causes": causes, "retryAfterSeconds": 1})
-    return int(text) if request.query.get("resourceVersionMatch") == "Exact" else storage.revision
+    return int(text) if request.query.get("resourceVersionMatch") == "Exact" else seen
 
 
 def _read_token(text: str) -> _Continue | None:

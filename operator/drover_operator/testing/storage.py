@@ -95,9 +95,11 @@ Subscriber = Callable[[Change], None]
 class Storage:
     """All objects, one global version counter, one log per resource."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = float) -> None:
         self.revision = 1
         self.compacted = 0
+        self._clock = clock
+        self._moments: deque[tuple[float, int]] = deque(maxlen=LOG_LIMIT)  # when each version came to be
         self._objects: dict[Kind, dict[str, dict[str, Version]]] = {kind: {} for kind in KINDS}
         self._uids: dict[str, Version] = {}
         self._logs: dict[Kind, deque[Change]] = {kind: deque(maxlen=LOG_LIMIT) for kind in KINDS}
@@ -106,6 +108,21 @@ class Storage:
     def get(self, kind: Kind, namespace: str, name: str) -> Version | None:
         """The current version of an object."""
         return self._objects[kind].get(namespace, {}).get(name)
+
+    def get_at(self, kind: Kind, namespace: str, name: str, revision: int) -> Version | None:
+        """The version of an object that was current at `revision`, as far back as the log goes."""
+        found = self.get(kind, namespace, name)
+        for change in reversed(self._logs[kind]):
+            if change.revision <= revision:
+                break
+            if (change.current.namespace, change.current.name) == (namespace, name):
+                found = change.previous
+        return found
+
+    def revision_at(self, moment: float) -> int:
+        """The version that was the latest at that time of the clock."""
+        index = bisect_right(self._moments, moment, key=lambda each: each[0])
+        return self._moments[index - 1][1] if index else 1
 
     def by_uid(self, uid: str) -> Version | None:
         """The current version of an object, whatever its kind."""
@@ -178,6 +195,7 @@ class Storage:
         return lambda: self._subscribers[kind].remove(subscriber)
 
     def _publish(self, kind: Kind, change: Change) -> None:
+        self._moments.append((self._clock(), change.revision))
         self._logs[kind].append(change)
         for subscriber in self._subscribers[kind]:
             subscriber(change)

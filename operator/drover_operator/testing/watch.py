@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import msgspec
 
 from drover_operator.kube.errors import Unsent
-from drover_operator.testing.faults import Deliver, Faults, WatchEvent
+from drover_operator.testing.faults import Deliver, Faults, Overtaken, Repeated, WatchEvent
 from drover_operator.testing.kinds import Kind
 from drover_operator.testing.objects import Json
 from drover_operator.testing.refusal import Refused
@@ -17,6 +17,7 @@ from drover_operator.testing.selectors import Selection
 from drover_operator.testing.storage import Change, Storage, Version
 
 BOOKMARK_INTERVAL = 60.0
+_INSTANT = 1e-9  # seconds; timers of the loop are as exact as floating point is
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,19 +33,28 @@ class WatchOptions:
     timeout: float
 
 
+@dataclass(slots=True)
+class _Line:
+    """One line on its way; `event` is None once its fate is known. Times are the server's."""
+
+    due: float
+    text: bytes
+    event: WatchEvent | None
+
+
 class WatchStream:
-    """An open watch; iterate over it for chunks of bytes."""
+    """An open watch; iterate over it for chunks of bytes. It works by the server's clock, whoever reads it."""
 
     def __init__(self, storage: Storage, options: WatchOptions, faults: Faults, latency: float) -> None:
         self._storage = storage
         self._options = options
         self._faults = faults
         self._latency = latency
-        self._queue: deque[tuple[WatchEvent, bytes]] = deque()
+        self._way: deque[_Line] = deque()  # not due yet, in order
+        self._there: list[bytes] = []
         self._waiter: asyncio.Future[None] | None = None
         self._broken: str | None = None
         self._ended = False
-        self._verdict: Deliver | float | None = None
         self._loop = asyncio.get_running_loop()
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._unsubscribe: Callable[[], None] = lambda: None
@@ -70,38 +80,48 @@ class WatchStream:
         while True:
             if self._broken:
                 raise Unsent(self._broken)
-            if self._queue:
-                if lines := await self._arrived():
-                    return lines
-            elif self._ended:
+            if self._there:
+                lines, self._there = self._there, []
+                return b"".join(lines)
+            if self._ended and not self._way:
                 raise StopAsyncIteration
-            else:
-                await self._wait()
-
-    async def _arrived(self) -> bytes:
-        """What has come through after the lag of the stream; an event that is held back holds up all behind it."""
-        await asyncio.sleep(self._latency)
-        lines: list[bytes] = []
-        while self._queue and not self._broken:
-            event, line = self._queue[0]
-            if self._verdict is None:
-                self._verdict = self._faults.event(self._options.kind.resource, event)
-            if isinstance(self._verdict, int | float) and self._verdict > 0:
-                if lines:
-                    break
-                await asyncio.sleep(self._verdict)
-            if self._queue and not self._broken:
-                self._queue.popleft()
-                lines += [] if self._verdict is Deliver.DROP else [line]
-                self._verdict = None
-        return b"" if self._broken else b"".join(lines)
-
-    async def _wait(self) -> None:
-        self._waiter = self._loop.create_future()
-        try:
+            self._waiter = self._loop.create_future()
             await self._waiter
-        finally:
-            self._waiter = None
+
+    def _arrive(self) -> None:
+        """Let through what is due; a line that is not holds up all behind it."""
+        self._timers.pop("way", None)
+        now = self._loop.time() + _INSTANT
+        while self._way and self._way[0].due <= now:
+            line = self._way.popleft()
+            if line.event is None or self._passes(line, line.event):
+                self._there.append(line.text)
+        if self._way:
+            self._timers["way"] = self._loop.call_at(self._way[0].due, self._arrive)
+        self._wake()
+
+    def _passes(self, line: _Line, event: WatchEvent) -> bool:
+        """Ask the faults about an event whose turn has come; whether it is there now."""
+        verdict = self._faults.event(self._options.kind.resource, event)
+        match verdict:
+            case Deliver():
+                return verdict is Deliver.NOW
+            case Overtaken(seconds):
+                self._loop.call_later(seconds, self._come_late, line.text)
+                return False
+            case Repeated(seconds):
+                self._loop.call_later(seconds, self._come_late, line.text)
+                return True
+            case seconds if seconds > 0:
+                self._way.appendleft(_Line(self._loop.time() + seconds, line.text, None))
+                return False
+            case _:
+                return True
+
+    def _come_late(self, text: bytes) -> None:
+        if not self._ended:
+            self._there.append(text)
+            self._wake()
 
     def _wake(self) -> None:
         if self._waiter and not self._waiter.done():
@@ -152,8 +172,10 @@ class WatchStream:
         self._push(kind, version.data, version.metadata_body if self._options.only_metadata else version.body)
 
     def _push(self, kind: str, data: Json | None, body: bytes) -> None:
-        self._queue.append((WatchEvent(kind, data), b'{"type":"%b","object":%b}\n' % (kind.encode(), body)))
-        self._wake()
+        line = _Line(self._loop.time() + self._latency, b'{"type":"%b","object":%b}\n' % (kind.encode(), body), WatchEvent(kind, data))
+        self._way.append(line)
+        if "way" not in self._timers:
+            self._timers["way"] = self._loop.call_at(line.due, self._arrive)
 
     def _bookmark_again(self) -> None:
         self._bookmark({})
