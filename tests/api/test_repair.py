@@ -160,3 +160,14 @@ def test_new_ports_reach_the_service(space: Space) -> None:
     until(lambda: [port["name"] for port in space.kube.get("services", space.name, "shop")["spec"]["ports"]] == ["http", "admin"], "the port is there")
     space.converged("shop")
     assert uids == [pod["metadata"]["uid"] for pod in space.pods("shop")]
+
+
+def test_the_service_of_a_service_without_ports_goes(space: Space) -> None:
+    """What is declared no more is not left behind, and its pods are not touched."""
+    space.create(service("shop", replicas=2))
+    space.converged("shop")
+    pods = {pod["metadata"]["uid"] for pod in space.pods("shop")}
+    space.patch("shop", {"spec": {"ports": []}})
+    until(lambda: not space.kube.list("services", space.name), "the Service is gone")
+    space.converged("shop")
+    assert {pod["metadata"]["uid"] for pod in space.pods("shop")} == pods

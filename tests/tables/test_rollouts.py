@@ -67,7 +67,7 @@ PROVISION = [
         why="the gate means wanted in service; there is no reason to wait for the others",
         given=given("A-0:Ready A-1:Starting A-2:Starting", memory=FIRST),
         does=("enter A-0 [EntersService]",),
-        wakes=590,
+        wakes=600,
     ),
     Row(
         name="an instance whose gate is open is not patched again",
@@ -302,6 +302,13 @@ BACK = [
         doubt=True,
     ),
     Row(
+        name="an instance that could enter is progress, though its deadline is over",
+        why="we saw late that it is healthy: giving up now would blame the revision for events that were kept from us (argo-rollouts #3316)",
+        given=given(WHOLE + " B-0:Ready", wanted="B", records="AB", memory=roll(startedAt=OVERDUE)),
+        does=("enter B-0 [EntersService]",),
+        wakes=600,
+    ),
+    Row(
         name="progress moves the deadline",
         why="the last new one came into service 100 s ago: 500 s are left of ten minutes, whenever the roll began",
         given=given("A-0 A-1 B-0 B-1:Starting", wanted="B", records="AB", memory=roll(1, startedAt=OVERDUE, progressedAt=at(NOW - 100))),
@@ -483,11 +490,11 @@ MEMORY = [
         memory={"target": A, "stable": A, "blocked_revision": B},
     ),
     Row(
-        name="memory lost and nothing runs is a new service",
-        why="with no instance there is nothing to protect",
+        name="memory lost and nothing runs holds the only revision there ever was",
+        why="else a bad image that comes next would have nothing to go back to",
         given=given("", memory=LOST),
         write_ahead=True,
-        memory={"target": A, "stable": ""},
+        memory={"target": A, "stable": A},
     ),
     Row(
         name="the stable revision was deleted by hand",

@@ -104,6 +104,48 @@ def test_the_first_candidate_takes_office_and_renews_it() -> None:
     with_cluster(scenario)
 
 
+def test_the_holder_renews_with_one_request_and_looks_only_when_somebody_was_there() -> None:
+    async def scenario(cluster: SimulatedCluster) -> None:
+        one = Candidate(cluster, "one")
+        asked: list[str] = []
+        one.transport.faults.before = lambda request: asked.append(request.method)
+        await leading(cluster, one)
+        asked.clear()
+        await asyncio.sleep(100)
+        assert set(asked) == {"PATCH"}
+        assert len(asked) == pytest.approx(100 / TIMING.retry, abs=3)
+        cluster.patch("leases", *HOME, {"metadata": {"labels": {"seen-by": "somebody"}}})
+        asked.clear()
+        await asyncio.sleep(10 * TIMING.retry)
+        assert one.election.leading, "it is still ours"
+        assert asked[:3] == ["PATCH", "GET", "PATCH"], "refused, looked at, renewed"
+        assert set(asked[3:]) == {"PATCH"}
+        assert len(one.led) == 1
+        await one.end()
+
+    with_cluster(scenario)
+
+
+def test_after_a_lost_answer_the_holder_looks_before_it_renews() -> None:
+    """It cannot know which version its write left behind."""
+
+    async def scenario(cluster: SimulatedCluster) -> None:
+        one = Candidate(cluster, "one")
+        asked: list[str] = []
+        await leading(cluster, one)
+        await asyncio.sleep(TIMING.retry / 2)
+        one.transport.faults.before = lambda request: asked.append(request.method)
+        one.transport.faults.after = lambda _, __: OutcomeUnknown("lost")
+        await asyncio.sleep(TIMING.retry)
+        one.transport.faults.after = lambda _, reply: reply
+        await asyncio.sleep(3 * TIMING.retry)
+        assert asked[:4] == ["PATCH", "GET", "PATCH", "PATCH"]
+        assert one.election.leading
+        await one.end()
+
+    with_cluster(scenario)
+
+
 def test_a_write_carries_shard_epoch_and_holder() -> None:
     async def scenario(cluster: SimulatedCluster) -> None:
         one = Candidate(cluster, "one")

@@ -175,11 +175,9 @@ def test_what_is_not_there_any_more() -> None:
         bench.put("a")
         late_patch, late_delete = patch(bench), delete(bench)
         bench.cluster.delete("configmaps", "default", "a")
-        done = await bench.do(late_delete)
-        assert done.ok
-        assert done.written is not None
-        assert (done.written.gone, done.written.uid) == (True, late_delete.uid), "it is deleted, which was wanted"
-        assert isinstance((await bench.do(late_patch)).error, errors.NotFound)
+        for late in (late_delete, late_patch):
+            done = await bench.do(late)
+            assert isinstance(done.error, errors.NotFound), "the cache was behind, or the answer is wrong: nothing that rests on it may follow"
 
     with_bench(scenario)
 

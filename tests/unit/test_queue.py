@@ -132,6 +132,45 @@ def test_workers_that_wait_share_what_comes_at_once() -> None:
     with_queue(scenario)
 
 
+@pytest.mark.parametrize("workers", [1, 16])
+def test_a_key_that_is_due_is_looked_at_by_one_worker(workers: int) -> None:
+    """And not by all sixteen that wait: an idle operator should be idle."""
+
+    async def scenario() -> int:
+        looks = 0
+
+        def clock() -> float:
+            nonlocal looks
+            looks += 1
+            return now()
+
+        queue = WorkQueue(clock, Random(1))
+        waiting = [asyncio.create_task(queue.get()) for _ in range(workers)]
+        queue.wake(A, 5)
+        await asyncio.sleep(1)
+        looks = 0
+        await asyncio.sleep(10)
+        assert [task.done() for task in waiting].count(True) == 1
+        for task in waiting:
+            task.cancel()
+        await asyncio.wait(waiting)
+        return looks
+
+    assert run(scenario) <= 3, "ringing, enqueueing, taking"
+
+
+def test_a_worker_that_is_cancelled_takes_nobodys_key_along() -> None:
+    async def scenario(queue: WorkQueue) -> None:
+        first, second = (asyncio.create_task(queue.get()) for _ in range(2))
+        await asyncio.sleep(1)
+        queue.add(A)  # the first is woken by it, and ends in the same instant
+        first.cancel()
+        await asyncio.wait({first})
+        assert (await second)[0] == A
+
+    with_queue(scenario)
+
+
 ALARMS = (
     ([(10.0, 0.0), (3.0, 0.0)], 3.0, "a new wake-up that is earlier wins"),
     ([(3.0, 0.0), (10.0, 0.0)], 3.0, "a new wake-up that is later is dropped"),

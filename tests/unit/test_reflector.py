@@ -481,3 +481,27 @@ def test_a_proof_waits_for_the_server_to_come_back() -> None:
         assert bench.cached() == bench.stored()
 
     with_bench(scenario)
+
+
+def test_a_fresh_list_is_not_put_off_by_a_stream_that_always_has_something_to_say() -> None:
+    """Asked for at the same instant at which events come, again and again: neither may win for ever."""
+
+    async def scenario(bench: Bench) -> None:
+        await bench.equal()
+        talking = asyncio.create_task(_talk(bench))
+        for number in range(2, 20):
+            await asyncio.sleep(1.0)
+            bench.reflector.relist()
+            await bench.cluster.until(lambda wanted=number: bench.count("list") == wanted, 1.0)  # type: ignore[misc]
+        talking.cancel()
+        await bench.equal()
+
+    with_bench(scenario)
+
+
+async def _talk(bench: Bench) -> None:
+    number = 0
+    while True:
+        number += 1
+        bench.put("always", str(number))
+        await asyncio.sleep(0.001)

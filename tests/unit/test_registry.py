@@ -137,6 +137,7 @@ WRITES = {
     ("", "pods", "patch"),
     ("", "pods/status", "patch"),
     ("", "services", "create"),
+    ("", "services", "delete"),
     ("", "services", "patch"),
     ("policy", "poddisruptionbudgets", "create"),
     ("policy", "poddisruptionbudgets", "patch"),

@@ -103,7 +103,7 @@ def test_ready_waits_for_the_gate_and_keeps_it_over_a_container_restart() -> Non
         cluster.apply(pod(readinessGates=[{"conditionType": GATE}]))
         await asyncio.sleep(3)
         assert (ready(cluster), condition(cluster.get("pods", "default", "p"), "Ready")["reason"]) == ("False", "ReadinessGatesNotReady")
-        mine = {"type": GATE, "status": "True", "lastTransitionTime": "2025-12-31T00:00:00Z"}
+        mine = {"type": GATE, "status": "True", "lastProbeTime": None, "lastTransitionTime": "2025-12-31T00:00:00Z"}
         conditions = cluster.get("pods", "default", "p")["status"]["conditions"]
         since = condition(cluster.get("pods", "default", "p"), "ContainersReady")["lastTransitionTime"]
         cluster.patch("pods", "default", "p", {"status": {"conditions": [*conditions, mine]}}, "status")
@@ -307,7 +307,7 @@ def test_a_namespace_is_emptied_and_removed() -> None:
 
 def test_evictions_respect_disruption_budgets() -> None:
     async def scenario(cluster: SimulatedCluster) -> None:
-        budget = {"maxUnavailable": 1, "selector": {"matchLabels": {"app": "web"}}, "unhealthyPodEvictionPolicy": "AlwaysAllow"}
+        budget = {"minAvailable": 2, "selector": {"matchLabels": {"app": "web"}}, "unhealthyPodEvictionPolicy": "AlwaysAllow"}
         meta = {"name": "web", "namespace": "default"}
         cluster.apply({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": meta, "spec": budget})
         for name in ("a", "b"):
@@ -318,11 +318,12 @@ def test_evictions_respect_disruption_budgets() -> None:
 
         async def evict(name: str) -> int:
             path = f"/api/v1/namespaces/default/pods/{name}/eviction"
-            reply = await transport.send(Request(method="POST", path=path, body=b'{"kind":"Eviction"}'))
+            reply = await transport.send(Request(method="POST", path=path, body=b'{"kind":"Eviction","metadata":{"name":"%b"}}' % name.encode()))
             assert reply.status == 201 or isinstance(api_error(reply.status, reply.body), TooManyRequests)
             return reply.status
 
-        assert [await evict(name) for name in ("a", "sick")] == [429, 201], "the sick one is the disruption; it may go itself"
+        assert [await evict(name) for name in ("a", "sick")] == [429, 201], "no healthy one can be spared; the sick one may go"
+        cluster.apply(pod("c"))
         await asyncio.sleep(2)
         assert [await evict(name) for name in ("a", "b")] == [201, 429]
 

@@ -84,7 +84,7 @@ SCHEMA = [
     (service(ports=[{"name": "a"}]), 422, "spec.ports[0].port: Required value", "required below a list"),
     (service(replicas=True), 422, "must be of type integer", "a boolean is no integer, though Python thinks so"),
     ({**service(), "metadata": {"name": "Web"}}, 422, "metadata.name: Invalid value", "names are DNS subdomains"),
-    ({**service(), "kind": "Other"}, 400, "does not match", "a body of another kind"),
+    ({**service(), "apiVersion": "drover.dev/v1"}, 400, "does not match", "a body of another version"),
 ]
 
 
@@ -136,7 +136,8 @@ def test_generation_follows_the_spec_and_status_goes_through_its_subresource() -
 
 def test_a_no_op_write_keeps_the_version_and_tells_nobody() -> None:
     async def scenario(api: Api) -> None:
-        _, first = await api("POST", SERVICES, service())
+        await api("POST", SERVICES, service())
+        _, first = await api.patch(f"{SERVICES}/web/status", {"status": {"phase": "Run"}})
         revision = api.cluster.server.storage.revision
         status, second = await api.patch(f"{SERVICES}/web", {"spec": {"replicas": 1}})
         assert (status, second) == (200, first)
@@ -169,9 +170,9 @@ PATCHES: list[tuple[str, Any, int, Any, str]] = [
     (MERGE_PATCH, {"data": {"a": None, "c": "3"}}, 200, {"b": "2", "c": "3"}, "null removes"),
     (JSON_PATCH, [{"op": "test", "path": "/data/a", "value": "1"}, {"op": "remove", "path": "/data/a"}], 200, {"b": "2"}, "test, then remove"),
     (JSON_PATCH, [{"op": "test", "path": "/data/a", "value": "9"}, {"op": "remove", "path": "/data/a"}], 422, None, "a failed test applies nothing"),
-    (JSON_PATCH, [{"op": "add", "path": "/data/x~1y", "value": "3"}], 200, {"a": "1", "b": "2", "x/y": "3"}, "escaped pointers"),
+    (JSON_PATCH, [{"op": "add", "path": "/data/x~0y", "value": "3"}], 422, None, "an escaped pointer, and a key that no ConfigMap takes"),
     (JSON_PATCH, [{"op": "move", "from": "/data/a", "path": "/data/z"}], 200, {"b": "2", "z": "1"}, "move"),
-    (APPLY_PATCH, {"apiVersion": "v1", "kind": "ConfigMap", "data": {"c": "3"}}, 200, {"a": "1", "b": "2", "c": "3"}, "apply merges; fields are not owned yet"),
+    (APPLY_PATCH, {"apiVersion": "v1", "kind": "ConfigMap", "data": {"c": "3"}}, 200, {"a": "1", "b": "2", "c": "3"}, "apply takes nothing away from others"),
     ("text/plain", {}, 415, None, "no patch type"),
 ]
 
@@ -193,7 +194,8 @@ def test_a_strategic_patch_merges_conditions_by_type_but_not_on_custom_resources
         for kind, status in (("A", "True"), ("B", "True"), ("A", "False")):
             body = {"status": {"conditions": [{"type": kind, "status": status}]}}
             _, answer = await api("PATCH", f"{PODS}/p/status", body, STRATEGIC_PATCH)
-        assert answer["status"]["conditions"] == [{"type": "A", "status": "False"}, {"type": "B", "status": "True"}]
+        times = {"lastProbeTime": None, "lastTransitionTime": None}
+        assert answer["status"]["conditions"] == [{"type": "B", "status": "True", **times}, {"type": "A", "status": "False", **times}], "new ones come first"
         await api("POST", SERVICES, service())
         status_code, _ = await api("PATCH", f"{SERVICES}/web", {}, STRATEGIC_PATCH)
         assert status_code == 415
@@ -203,9 +205,9 @@ def test_a_strategic_patch_merges_conditions_by_type_but_not_on_custom_resources
 
 def test_apply_creates_what_is_not_there_unless_a_uid_was_expected() -> None:
     async def scenario(api: Api) -> None:
-        body: Json = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"uid": "gone"}}
+        body: Json = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "uid": "gone"}}
         assert (await api("PATCH", f"{CONFIGS}/c", body, APPLY_PATCH, fieldManager="t"))[0] == 409
-        assert (await api("PATCH", f"{CONFIGS}/c", {**body, "metadata": {}}, APPLY_PATCH, fieldManager="t"))[0] == 201
+        assert (await api("PATCH", f"{CONFIGS}/c", {**body, "metadata": {"name": "c"}}, APPLY_PATCH, fieldManager="t"))[0] == 201
         assert (await api("PATCH", f"{CONFIGS}/d", body, APPLY_PATCH))[0] == 422, "a field manager is required"
         assert (await api.patch(f"{CONFIGS}/d", {}))[0] == 404, "other patches create nothing"
 

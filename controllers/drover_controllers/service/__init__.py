@@ -37,7 +37,7 @@ CONTROLLER = Controller(
         Access(resource=MANAGED_SERVICES, verbs=("update",), subresource="finalizers"),
         Access(resource=PODS, verbs=("create", "delete", "patch")),
         Access(resource=PODS, verbs=("patch",), subresource="status"),
-        Access(resource=SERVICES, verbs=("create", "patch")),
+        Access(resource=SERVICES, verbs=("create", "delete", "patch")),
         Access(resource=DISRUPTION_BUDGETS, verbs=("create", "patch")),
         Access(resource=CONTROLLER_REVISIONS, verbs=("create", "delete", "patch")),
         Access(resource=EVENTS, verbs=("create", "patch")),

@@ -6,6 +6,7 @@ makes the pods of new revisions only.
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -61,7 +62,7 @@ def disruption_budget(service: ManagedService) -> Body:
 
 
 def disruption(service: ManagedService) -> Body:
-    """The fields of the PodDisruptionBudget that are Drover's."""
+    """The fields of the PodDisruptionBudget that are Drover's, beside its selector."""
     return {"maxUnavailable": DISRUPTION[service.spec.criticality], "unhealthyPodEvictionPolicy": "AlwaysAllow"}
 
 
@@ -73,30 +74,71 @@ def controller_revision(service: ManagedService, revision: Revision, number: int
     return {"apiVersion": CONTROLLER_REVISIONS.api_version, "kind": CONTROLLER_REVISIONS.kind, "metadata": meta, "revision": number, "data": data}
 
 
+class _Container(msgspec.Struct, rename="camel"):
+    lifecycle: Body | None = None
+
+
+class _Spec(msgspec.Struct, rename="camel"):
+    containers: list[_Container]
+    readiness_gates: list[Any] | None = None
+    termination_grace_period_seconds: int | None = None
+
+
+class _Template(msgspec.Struct):
+    """What builders take for granted where the CRD leaves a template open."""
+
+    spec: _Spec
+
+
+@lru_cache(maxsize=4096)
+def unreadable(template: bytes) -> str:
+    """Why no pod can be built of this template, in words that name the field; "" when one can."""
+    try:
+        msgspec.json.decode(template, type=_Template)
+    except msgspec.ValidationError as error:
+        return f"spec.template cannot be read: {error}"
+    return ""
+
+
 def pod(service: ManagedService, revision: Revision, slot: int, predecessor_uid: str) -> Body:
-    """The pod of one slot, by the builder that the revision records."""
-    return BUILDERS[revision.builder](service, revision, slot, predecessor_uid)
+    """The pod of one slot, by the builder that the revision records; by our newest when that is one of a later release."""
+    return BUILDERS.get(revision.builder, BUILDERS[CURRENT_BUILDER])(service, revision, slot, predecessor_uid)
 
 
 def _pod_v1(service: ManagedService, revision: Revision, slot: int, predecessor_uid: str) -> Body:
-    template = msgspec.json.decode(revision.template, type=dict[str, Any])
-    meta, spec = template.get("metadata", {}), template["spec"]
+    wish = service.spec
+    meta, spec = _prepared(revision.template, revision.health_check, service.metadata.name, wish.criticality, wish.restart.settle)
     name = naming.pod_name(revision.name, slot, predecessor_uid)
     labels = {**meta.get("labels", {}), **naming.identity_labels(service.metadata.name, revision.name, slot)}
     annotations = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "true", **meta.get("annotations", {}), naming.SERVICE_UID: service.metadata.uid}
     if revision.version:
         annotations[naming.VERSION] = revision.version
-    spec.setdefault("priorityClassName", f"drover-{service.spec.criticality.lower()}")
-    spec.setdefault("topologySpreadConstraints", _spread(service.metadata.name))
-    spec["readinessGates"] = [*spec.get("readinessGates", ()), {"conditionType": naming.GATE}]
-    _probe(spec["containers"], revision.health_check)
-    _sleep_before_stop(spec, int(parse_duration(service.spec.restart.settle)))
     return {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {**_meta(service, name, labels), "annotations": annotations},
         "spec": spec,
     }
+
+
+@lru_cache(maxsize=1024)
+def _prepared(template: bytes, check: HealthCheck | None, service: str, criticality: str, settle: str) -> tuple[Body, Body]:
+    """Metadata and spec that the pods of a revision have in common: made once for all of them, and never changed afterwards."""
+    body: Body = _without_nulls(msgspec.json.decode(template))
+    spec: Body = body["spec"]
+    spec.setdefault("priorityClassName", f"drover-{criticality.lower()}")
+    spec.setdefault("topologySpreadConstraints", _spread(service))
+    spec["readinessGates"] = [*spec.get("readinessGates", ()), {"conditionType": naming.GATE}]
+    _probe(spec["containers"], check)
+    _sleep_before_stop(spec, int(parse_duration(settle)))
+    return body.get("metadata", {}), spec
+
+
+def _without_nulls(value: Any) -> Any:
+    """The value without fields that are null: they mean the same as fields that are missing, and templating tools leave them."""
+    if isinstance(value, dict):
+        return {key: _without_nulls(child) for key, child in value.items() if child is not None}
+    return [_without_nulls(child) for child in value] if isinstance(value, list) else value
 
 
 def _spread(service: str) -> list[Body]:

@@ -3,10 +3,12 @@
 
 Order of the stages, each a legal prefix should the process end after it:
 finalizer -> try the new revision -> record the revision -> leave, enter and end -> create -> tidy.
-Creates come after the leaving, so that surge is never exceeded by a leave that failed. Service and disruption budget are created beside
-the pods, which need not wait for them: under load the API server takes a second to find an address for a Service.
+Creates come after the leaving, so that surge is never exceeded by a leave that failed. Service and disruption budget are created and
+restored beside the pods, which need not wait for them: under load the API server takes a second to find an address for a Service, and
+ports that it refuses it refuses for ever.
 """
 
+import itertools
 from dataclasses import dataclass, field
 
 from drover_controllers.service import build, drain, naming, ownership
@@ -64,6 +66,7 @@ class _Draft:
             held=tuple(judged.facts.verdicts) if write_ahead or question else tuple(wait.held for wait in self.waits if wait.held),
             memory=judged.memory,
             roster=judged.roster,
+            population=judged.population,
             demand=judged.demand,
             course=judged.course,
             targets=judged.targets,
@@ -95,7 +98,7 @@ def judge(facts: Facts) -> _Judged:
     """All the values of the pass."""
     instances, wanted = roster(facts), demand(facts.service.spec)
     counts = population(instances)
-    memory, lost = remembered(facts, counts, wanted.replicas)
+    memory, lost = remembered(facts, counts)
     way = course(facts, memory, memory_lost=lost)
     live, leaving = sum(each.live for each in counts.values()), any(i.state == "Draining" and not i.terminating for i in instances)
     memory = updated(memory, way, facts, wanted, counts, settled_now=live == wanted.replicas and not leaving)
@@ -130,10 +133,10 @@ def _begins(stored: Memory, memory: Memory) -> bool:
 def _own(draft: _Draft) -> None:
     """Own objects and the revision, before instances are made of it."""
     facts, judged = draft.judged.facts, draft.judged
-    ready = sum(1 for each in judged.roster if each.live and each.pod.status.is_true("Ready"))
-    actions, waits = ownership.owned(facts, whole=ready >= judged.demand.replicas)
-    for action in (*actions, *ownership.restored(facts, judged.roster)):
-        (draft.creates if isinstance(action, Create) else draft.early).append(action)
+    actions, waits = ownership.owned(facts, whole=lambda: _whole(judged))
+    draft.creates += actions
+    draft.early += ownership.restored(facts, judged.roster)
+    draft.tidy += ownership.renamed(facts)
     draft.waits += waits
     if not _new(judged):
         return
@@ -141,14 +144,21 @@ def _own(draft: _Draft) -> None:
     draft.early += [attempt] if attempt else []
     draft.waits += [wait] if wait else []
     if judged.course.target == facts.wanted.name and (wait is None or wait.reason is not Reason.INVALID_TEMPLATE):
-        draft.records.append(ownership.record(facts, facts.wanted, judged.course.stable))
+        create = ownership.record(facts, facts.wanted, judged.course.stable)
+        draft.records.append(ownership.relabel(facts, create) or create)
+
+
+def _whole(judged: _Judged) -> bool:
+    """Whether all wanted instances are ready, in service or not."""
+    ready = sum(1 for each in judged.roster if each.live and each.pod.status.is_true("Ready"))
+    return ready >= judged.demand.replicas
 
 
 def _new(judged: _Judged) -> bool:
     """Whether instances are wanted of a revision that is not recorded yet."""
     facts, spec = judged.facts, judged.facts.service.spec
     followed = spec.pin is None and not spec.paused and not facts.collision
-    return followed and not facts.wanted.uid and judged.demand.replicas > 0
+    return followed and not facts.wanted.uid and judged.demand.replicas > 0 and not build.unreadable(facts.wanted.template)
 
 
 def _fill(draft: _Draft) -> None:
@@ -156,12 +166,16 @@ def _fill(draft: _Draft) -> None:
     judged = draft.judged
     victims, kept, gaps = _differences(judged)
     accepted = _within_budget(draft, victims)
-    _enter(draft, [i for i in judged.roster if i.live and i not in victims] + kept)
+    live = sum(each.live for each in judged.population.values())
+    # One that discovery still lists comes back when that is over: else it would count as serving by an entry from before it left.
+    gone = [each for each in kept if not each.listed]
+    back = gone[: max(0, judged.demand.most - live)]  # the others come back when somebody has left: surge holds at every instant
+    leaving, staying = {each.name for each in victims}, {each.name for each in kept}
+    _enter(draft, [i for i in judged.roster if i.live and i.name not in leaving] + back)
     _leave(draft, accepted)
-    _end(draft, [i for i in judged.roster if i.state == "Draining" and not i.terminating and i not in kept])
-    draft.moves += cattle.buried(judged.roster, {name for name, count in judged.targets.items() if count})
-    live = sum(each.live for each in judged.population.values()) - len(accepted) + len(kept)
-    _create(draft, gaps, kept, judged.demand.most - live)
+    _end(draft, [i for i in judged.roster if i.state == "Draining" and not i.terminating and i.name not in staying])
+    draft.moves += cattle.buried(judged.roster, {name for name, count in judged.targets.items() if count}, gaps)
+    _create(draft, gaps, staying, judged.demand.most - live + len(accepted) - len(kept))
     _forget(draft)
 
 
@@ -211,10 +225,11 @@ def _enter(draft: _Draft, instances: list[Instance]) -> None:
     now, min_ready = draft.judged.facts.now, parse_duration(draft.judged.facts.service.spec.rollout.rolling.min_ready)
     for each in instances:
         status = each.pod.status
-        if status.is_true("ContainersReady") and not status.is_true(naming.GATE):
+        if each.state == "InService":
+            if not each.available:
+                draft.waits.append(Wait(step="", reason=Reason.WAITING_FOR_HEALTH, seconds=each.since + min_ready - now))
+        elif status.is_true("ContainersReady") and not status.is_true(naming.GATE):
             draft.moves.append(drain.enter(each, now))
-        elif each.state == "InService" and not each.available:
-            draft.waits.append(Wait(step="", reason=Reason.WAITING_FOR_HEALTH, seconds=each.since + min_ready - now))
 
 
 def _leave(draft: _Draft, accepted: list[Instance]) -> None:
@@ -243,38 +258,44 @@ def _why_gone(judged: _Judged, instance: Instance) -> Reason:
     return Reason.SCALE_IN if instance.revision == judged.course.target else Reason.SUPERSEDED
 
 
-def _create(draft: _Draft, gaps: dict[str, int], kept: list[Instance], room: int) -> None:
+def _create(draft: _Draft, gaps: dict[str, int], staying: set[str], room: int) -> None:
     """Fill gaps within the surge budget, the stable revision first: what served comes before what is tried."""
     judged = draft.judged
     makeable = [name for name in (judged.course.stable, judged.course.target) if name]
     for name in dict.fromkeys(makeable):
         revision = judged.facts.revisions.get(name) or (judged.facts.wanted if draft.records and judged.facts.wanted.name == name else None)
-        if revision is None:
+        if revision is None or not gaps.get(name):
             continue  # refused, or a pin that names nothing: no pod is made of what is not recorded
-        for slot in _free_slots(judged.roster, name, gaps.get(name, 0), kept):
+        slots = _slots(judged.roster, name)
+        taken = {slot for slot, held in slots.items() if any(i.live or i.name in staying for i in held)}
+        for slot in _free(taken, gaps[name]):
             if room <= 0:
                 draft.waits.append(Wait(step=f"create {name}-{slot}", reason=Reason.BUDGET))
                 continue
             room -= 1
-            _create_one(draft, revision, slot)
+            _create_one(draft, revision, slot, slots.get(slot, []))
 
 
-def _free_slots(instances: Roster, revision: str, count: int, kept: list[Instance]) -> list[int]:
-    taken = {each.slot for each in instances if (each.live or each in kept) and each.revision == revision}
-    free: list[int] = []
-    slot = 0
-    while len(free) < count:
-        if slot not in taken:
-            free.append(slot)
-        slot += 1
-    return free
+def _slots(instances: Roster, revision: str) -> dict[int, list[Instance]]:
+    """The instances of a revision by slot: several where one is dead or dying."""
+    slots: dict[int, list[Instance]] = {}
+    for each in instances:
+        if each.revision == revision:
+            slots.setdefault(each.slot, []).append(each)
+    return slots
 
 
-def _create_one(draft: _Draft, revision: Revision, slot: int) -> None:
-    facts, instances = draft.judged.facts, draft.judged.roster
-    former = cattle.predecessor(instances, revision.name, slot)
+def _free(taken: set[int], count: int) -> list[int]:
+    """The lowest slots that are not taken."""
+    return list(itertools.islice((slot for slot in itertools.count() if slot not in taken), count))
+
+
+def _create_one(draft: _Draft, revision: Revision, slot: int, held: list[Instance]) -> None:
+    """Create the pod of a slot, or say what it waits for; `held` is what the slot had before."""
+    facts = draft.judged.facts
+    former = cattle.predecessor(held, revision.name, slot) if held else None
     create = _pod(facts, revision, slot, former.pod.metadata.uid if former else "")
-    if (left := cattle.pause(instances, revision.name, slot, facts.now)) > 0:
+    if (left := cattle.pause(held, facts.now)) > 0:
         draft.waits.append(Wait(step=create.step, reason=Reason.BACKOFF, seconds=left))
         return
     if repair := ownership.relabel(facts, create):

@@ -5,6 +5,7 @@ Leaving: gate False and Ready False in one patch (the kubelet of a cut-off node 
 -> settle, because proxies lag -> deleted. Which of these steps is next is read from the pod itself, never from a flag of ours.
 """
 
+from functools import lru_cache
 from math import ceil
 from typing import Any
 
@@ -73,4 +74,9 @@ def _gate(instance: Instance, conditions: list[dict[str, Any]], step: str, reaso
 
 
 def _condition(kind: str, status: str, reason: str, at: int) -> dict[str, Any]:
-    return {"type": kind, "status": status, "reason": reason, "lastTransitionTime": utc(at).strftime("%Y-%m-%dT%H:%M:%SZ")}
+    return {"type": kind, "status": status, "reason": reason, "lastTransitionTime": _stamp(at)}
+
+
+@lru_cache(maxsize=64)
+def _stamp(at: int) -> str:
+    return utc(at).strftime("%Y-%m-%dT%H:%M:%SZ")

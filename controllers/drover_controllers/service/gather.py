@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Everything that a pass looks at, read once from the caches. Nothing here asks the API server."""
 
-from functools import lru_cache
+from dataclasses import replace
+from functools import cache, lru_cache
 from typing import Any
 
 import msgspec
@@ -14,6 +15,8 @@ from drover_operator.api.managedservice import HealthCheck, ManagedService, Mana
 from drover_operator.api.meta import seconds_of
 from drover_operator.api.resource import CONTROLLER_REVISIONS, DISRUPTION_BUDGETS, ENDPOINT_SLICES, PODS, SERVICES
 from drover_operator.runtime.registry import View
+
+VERSION_LENGTH = 128  # characters; an image tag has no more
 
 
 class _Recorded(msgspec.Struct, rename="camel"):
@@ -30,7 +33,7 @@ def gather(service: ManagedService, view: View) -> Facts:
     return Facts(
         service=service,
         now=view.now,
-        wanted=recorded or wanted,
+        wanted=wanted if recorded is None else replace(recorded, version=wanted.version),
         revisions=revisions,
         pods=tuple(pod for pod in view.of(PODS, key) if _ours(pod, uid)),
         listed=_listed(view.of(ENDPOINT_SLICES, key)),
@@ -53,7 +56,7 @@ def wanted_revision(spec: ManagedServiceSpec, service: str) -> Revision:
         name=f"{service}-{_hash(template, declared(spec.health_check))}",
         template=template,
         health_check=spec.health_check,
-        version=spec.version or _version(template),
+        version=(spec.version or _version(template))[:VERSION_LENGTH],
         builder=CURRENT_BUILDER,
     )
 
@@ -72,8 +75,14 @@ def declared(settings: msgspec.Struct | None) -> bytes:
 def _declared(value: Any) -> Any:
     if not isinstance(value, msgspec.Struct):
         return value
-    rows = ((each.encode_name, getattr(value, each.name), each.default) for each in msgspec.structs.fields(value))
+    rows = ((each.encode_name, getattr(value, each.name), each.default) for each in _fields(type(value)))
     return {name: _declared(now) for name, now, default in rows if now != default}
+
+
+@cache
+def _fields(kind: type[msgspec.Struct]) -> tuple[msgspec.structs.FieldInfo, ...]:
+    """The fields of a type; msgspec reads its annotations anew each time, 10 us."""
+    return msgspec.structs.fields(kind)
 
 
 @lru_cache(maxsize=4096)
@@ -100,13 +109,14 @@ def _version(template: bytes) -> str:
 
 def _recorded(item: ControllerRevision) -> Revision:
     data = msgspec.json.decode(item.data, type=_Recorded)
-    notes = item.metadata.annotations
+    notes, template = item.metadata.annotations, bytes(data.template)
+    builder = notes.get(naming.BUILDER, "")
     return Revision(
         name=item.metadata.name,
-        template=bytes(data.template),
+        template=template,
         health_check=data.health_check,
-        version=notes.get(naming.VERSION, ""),
-        builder=int(notes.get(naming.BUILDER, "1")),
+        version=(notes.get(naming.VERSION) or _version(template))[:VERSION_LENGTH],
+        builder=int(builder) if builder.isdecimal() else 1,
         number=item.revision,
         uid=item.metadata.uid,
         resource_version=item.metadata.resource_version,

@@ -8,7 +8,6 @@ the table.
 from collections import deque
 from typing import get_args
 
-from drover_controllers.service.failover.detect import population
 from drover_controllers.service.rollout.course import complete, overdue
 from drover_controllers.service.values import Facts, ServicePlan
 from drover_operator.api.managedservice import Phase
@@ -33,7 +32,7 @@ def phase(facts: Facts, plan: ServicePlan) -> Phase:
     if facts.service.metadata.deletion_timestamp is not None:
         return "Destroy"
     way, memory = plan.course, plan.memory
-    counts = population(plan.roster)
+    counts = plan.population
     if failed(facts, plan):
         return "Failed"
     if not complete(way, plan.demand, counts):
@@ -51,7 +50,7 @@ def failed(facts: Facts, plan: ServicePlan) -> bool:
     if plan.course.problem in (Reason.INVALID_TEMPLATE, Reason.REVISION_COLLISION, Reason.PIN_NOT_FOUND):
         return True
     left = overdue(facts, plan.memory, plan.course)
-    return left is not None and left <= 0 and not complete(plan.course, plan.demand, population(plan.roster))
+    return left is not None and left <= 0 and not complete(plan.course, plan.demand, plan.population)
 
 
 def started(plan: ServicePlan) -> bool:

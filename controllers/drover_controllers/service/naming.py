@@ -2,6 +2,7 @@
 """Names, labels and annotations of what belongs to a service. Deterministic: a create that is repeated meets itself."""
 
 import re
+from functools import lru_cache
 from hashlib import sha256
 
 SERVICE_LABEL = "drover.dev/service"
@@ -32,11 +33,13 @@ def digest(data: bytes, length: int) -> str:
     return "".join(letters)
 
 
+@lru_cache(maxsize=2**16)
 def pod_name(revision: str, slot: int, predecessor_uid: str) -> str:
     """Name of the pod of a slot. A predecessor that is still there, dead or dying, does not block the name."""
     return f"{revision}-{slot}-{digest(predecessor_uid.encode(), 5)}"
 
 
+@lru_cache(maxsize=2**16)
 def place_of(pod: str) -> tuple[str, int] | None:
     """(revision, slot) that a pod name stands for; None for a name that is not ours."""
     match = _POD.match(pod)

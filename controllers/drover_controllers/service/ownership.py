@@ -5,6 +5,7 @@ Only our fields are compared and restored. An object of a name we need that is n
 otherwise and nobody else controls it.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from drover_controllers.service import build, naming
@@ -13,7 +14,7 @@ from drover_operator.api.builtin import PodDisruptionBudget, Service
 from drover_operator.api.managedservice import ManagedService
 from drover_operator.api.meta import Object
 from drover_operator.api.resource import CONTROLLER_REVISIONS, DISRUPTION_BUDGETS, MANAGED_SERVICES, PODS, SERVICES, Resource
-from drover_operator.core.plan import Action, Create, Patch, TryOut, Verdict
+from drover_operator.core.plan import Action, Create, Delete, Patch, TryOut, Verdict
 from drover_operator.core.reasons import Reason
 
 CONFLICT_PAUSE = 30.0  # seconds between two looks at a name that is taken
@@ -33,25 +34,41 @@ def finalizer(service: ManagedService, *, wanted: bool) -> Patch:
     )
 
 
-def owned(facts: Facts, *, whole: bool) -> tuple[list[Action], list[Wait]]:
+def owned(facts: Facts, *, whole: Callable[[], bool]) -> tuple[list[Action], list[Wait]]:
     """Actions on the Service and the disruption budget, and what is held up by objects in the way.
 
-    `whole` says that all wanted instances are ready: before that, adopting a Service would cut off those who serve it now.
+    `whole` says whether all wanted instances are ready: before that, adopting a Service would cut off those who serve it now.
     """
     service, actions, waits = facts.service, list[Action](), list[Wait]()
-    wanted: list[tuple[Resource[Object], Object | None, Body, Body]] = [
-        (DISRUPTION_BUDGETS, facts.budget, build.disruption_budget(service), _budget_drift(service, facts.budget))
+    wanted: list[tuple[Resource[Object], Object | None, Callable[[ManagedService], Body], Body]] = [
+        (DISRUPTION_BUDGETS, facts.budget, build.disruption_budget, _budget_drift(service, facts.budget))
     ]
     if service.spec.ports:
-        wanted.append((SERVICES, facts.front, build.front(service), _front_drift(service, facts.front)))
+        wanted.append((SERVICES, facts.front, build.front, _front_drift(service, facts.front)))
     for resource, held, body, drift in wanted:
         if held is None:
-            action, wait = _take(facts, resource, body, whole=whole or resource is not SERVICES)
+            action, wait = _take(facts, resource, body(service), whole=resource is not SERVICES or whole())
             actions += [action] if action else []
             waits += [wait] if wait else []
         elif drift:
             actions.append(_patch(resource, held, drift, f"restore {resource.kind} {held.metadata.name}", Reason.DRIFT))
+    if not service.spec.ports and facts.front is not None and facts.front.metadata.controller_uid() == service.metadata.uid:
+        actions.append(_remove(facts.front))
     return actions, waits
+
+
+def _remove(front: Service) -> Delete:
+    """The Service of a service that declares no ports any more."""
+    meta = front.metadata
+    return Delete(
+        resource=SERVICES,
+        namespace=meta.namespace,
+        name=meta.name,
+        uid=meta.uid,
+        version=meta.resource_version,
+        step=f"remove Service {meta.name}",
+        reason=Reason.NO_PORTS,
+    )
 
 
 def _take(facts: Facts, resource: Resource[Object], body: Body, *, whole: bool) -> tuple[Action | None, Wait | None]:
@@ -85,6 +102,8 @@ def _adopt(resource: Resource[Object], namespace: str, name: str, verdict: Verdi
     spec = body["spec"]
     if resource is SERVICES:  # nothing of the former selector may stay, not even until the next pass: it would match no pod
         spec = {"selector": {"$patch": "replace", **spec["selector"]}, "ports": [{"$patch": "replace"}, *spec["ports"]]}
+    else:
+        spec = {**spec, "minAvailable": None}  # the server refuses both numbers at once
     return Patch(
         resource=resource,
         namespace=namespace,
@@ -113,9 +132,15 @@ def _front_drift(service: ManagedService, held: Service | None) -> Body:
 def _budget_drift(service: ManagedService, held: PodDisruptionBudget | None) -> Body:
     if held is None:
         return {}
-    wanted = build.disruption(service)
+    wanted, ours = build.disruption(service), naming.selector(service.metadata.name)
     have = {"maxUnavailable": held.spec.max_unavailable, "unhealthyPodEvictionPolicy": held.spec.unhealthy_pod_eviction_policy}
-    return {**({} if wanted == have else {"spec": wanted}), **_meta_drift(service, held)}
+    spec: Body = {} if wanted == have else {**wanted}
+    if held.spec.min_available is not None:  # the server refuses both numbers at once
+        spec |= {**wanted, "minAvailable": None}
+    labels = held.spec.selector.match_labels
+    if labels != ours or held.spec.selector.match_expressions:
+        spec["selector"] = {"matchLabels": {**dict.fromkeys(labels), **ours}, "matchExpressions": None}
+    return {**({"spec": spec} if spec else {}), **_meta_drift(service, held)}
 
 
 def _meta_drift(service: ManagedService, held: Object) -> Body:
@@ -160,22 +185,37 @@ def record(facts: Facts, revision: Revision, stable: str) -> Create:
         name=revision.name,
         body=build.controller_revision(facts.service, revision, number, stable),
         owner_uid=meta.uid,
+        labels=((naming.SERVICE_LABEL, meta.name),),
         step=f"record revision {revision.name}",
         reason=Reason.ROLLING_OUT,
     )
 
 
+def renamed(facts: Facts) -> list[Action]:
+    """What people call the wanted revision now, on its record: spec.version may change alone, or somebody changed the record."""
+    wanted = facts.wanted
+    if not wanted.uid or facts.collision or facts.revisions[wanted.name].version == wanted.version:
+        return []
+    note = {"metadata": {"annotations": {naming.VERSION: wanted.version}}}
+    return [_note(facts, wanted, note, f"rename revision {wanted.name}", Reason.DRIFT)]
+
+
 def block(facts: Facts, revision: Revision) -> Patch:
     """Note on the revision that it failed under the spec as it is: it is not tried again until the spec changes."""
+    note = {"metadata": {"annotations": {naming.BLOCKED: facts.spec_digest}}}
+    return _note(facts, revision, note, f"block revision {revision.name}", Reason.PROGRESS_DEADLINE_EXCEEDED)
+
+
+def _note(facts: Facts, revision: Revision, body: Body, step: str, reason: Reason) -> Patch:
     return Patch(
         resource=CONTROLLER_REVISIONS,
         namespace=facts.service.metadata.namespace,
         name=revision.name,
         uid=revision.uid,
         version=revision.resource_version,
-        body={"metadata": {"annotations": {naming.BLOCKED: facts.spec_digest}}},
-        step=f"block revision {revision.name}",
-        reason=Reason.PROGRESS_DEADLINE_EXCEEDED,
+        body=body,
+        step=step,
+        reason=reason,
     )
 
 
@@ -207,7 +247,7 @@ def _pod_drift(service: ManagedService, instance: Instance) -> Body:
 
 
 def relabel(facts: Facts, create: Create) -> Patch | None:
-    """The pod that we wanted to make is there and is ours, only its labels were changed: restore them."""
+    """What we wanted to make is there and is ours, only its labels were changed, so that no cache shows it: restore them."""
     verdict = facts.verdicts.get(create.id)
     if verdict is None or verdict.reason != "LabelsChanged" or verdict.found is None:
         return None

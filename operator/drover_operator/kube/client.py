@@ -79,7 +79,7 @@ class Client:
     async def get(self, resource: Resource[T], namespace: str, name: str) -> T:
         """One object, read from the quorum."""
         reply = await self._call(Request(method="GET", path=resource.path(namespace, name)))
-        return _read(msgspec.json.Decoder(resource.model), reply.body)
+        return _read(resource.decoder, reply.body)
 
     async def page(
         self, resource: Resource[Object], namespace: str = "", *, selector: str = "", limit: int = 500, after: str = "", metadata_only: bool = False
@@ -170,4 +170,9 @@ def _written(reply: Reply, uid: str = "") -> Written:
         raise OutcomeUnknown(f"the answer to a write could not be read: {error}") from error
     if found.kind == "Status":
         return Written(uid, 0, gone=True)
-    return Written(found.metadata.uid, found.metadata.version)
+    return Written(found.metadata.uid, found.metadata.version, gone=_ended(found.metadata))
+
+
+def _ended(meta: ObjectMeta) -> bool:
+    """Whether the write took away the last thing that kept a deleted object: its finalizers are gone, and no kubelet has to confirm."""
+    return meta.deletion_timestamp is not None and not meta.finalizers and not meta.deletion_grace_period_seconds

@@ -7,6 +7,7 @@ client-go's Reflector; of the time limits: anchors of kopf 1.44 (70 s) and clien
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from random import Random
 from typing import Any, Generic, TypeVar
@@ -60,14 +61,17 @@ class Reflector(Generic[T]):
         self._namespace = namespace
         self._selector = selector
         self._random = random or Random()
-        self._decoder = msgspec.json.Decoder(cache.resource.model)
+        self._decoder = cache.resource.decoder
         self.synced = asyncio.Event()
-        self._again = asyncio.Event()
+        self._again = False  # a fresh list is asked for
+        self._patience: asyncio.Timeout | None = None  # with the stream that is being read
         self._listed = 0  # version of the last complete list
 
     def relist(self) -> None:
         """Ask for a fresh list as soon as possible."""
-        self._again.set()
+        self._again = True
+        if self._patience is not None and not self._patience.expired():
+            self._patience.reschedule(asyncio.get_running_loop().time())
 
     async def run(self) -> None:
         """Keep the cache current until cancelled.
@@ -104,7 +108,7 @@ class Reflector(Generic[T]):
                 break
         if version < self.cache.watermark:
             raise RestoredHistory(f"{self.cache.resource} was at version {self.cache.watermark}, the server now lists {version}")
-        self._again.clear()
+        self._again = False
         self.cache.replace(objects, version)
         self._listed = version
         self.synced.set()
@@ -152,7 +156,7 @@ class Reflector(Generic[T]):
 
     async def _follow(self) -> None:
         """Watch, and watch again from where it ended, until a list is needed."""
-        while not self._again.is_set():
+        while not self._again:
             try:
                 await self._watch()
                 if not await self._whole():
@@ -182,20 +186,23 @@ class Reflector(Generic[T]):
             await self._consume(chunks)
 
     async def _consume(self, chunks: AsyncIterator[bytes]) -> None:
-        rest = b""
-        again = asyncio.ensure_future(self._again.wait())
+        """Take events until the stream ends, is silent for too long, or a fresh list is asked for."""
         try:
-            while True:
-                chunk = await _next(chunks, again)
-                if chunk is None:
-                    return
-                *lines, rest = (rest + chunk).split(b"\n")
-                for line in lines:
-                    self._take(line)
-                if len(rest) > LONGEST_LINE:
-                    raise _Broken("an event of more than 16 MiB")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SILENCE) as self._patience:
+                    await self._take_all(chunks, self._patience)
         finally:
-            again.cancel()
+            self._patience = None
+
+    async def _take_all(self, chunks: AsyncIterator[bytes], patience: asyncio.Timeout) -> None:
+        loop, rest = asyncio.get_running_loop(), b""
+        while not self._again and (chunk := await anext(chunks, None)) is not None:
+            patience.reschedule(loop.time() + SILENCE)
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                self._take(line)
+            if len(rest) > LONGEST_LINE:
+                raise _Broken("an event of more than 16 MiB")
 
     def _take(self, line: bytes) -> None:
         if not line.strip():
@@ -252,19 +259,3 @@ def _identity(raw: msgspec.Raw) -> ObjectMeta:
 def _stream_error(body: bytes) -> ApiError:
     code = msgspec.json.decode(body, type=dict[str, object]).get("code", 500)
     return api_error(code if isinstance(code, int) else 500, body)
-
-
-async def _next(chunks: AsyncIterator[bytes], again: asyncio.Future[Any]) -> bytes | None:
-    """The next chunk, or None at the end, after too long a silence, or when a fresh list is asked for."""
-    reading = asyncio.ensure_future(_read(chunks))
-    try:
-        await asyncio.wait((reading, again), timeout=SILENCE, return_when=asyncio.FIRST_COMPLETED)
-        return reading.result() if reading.done() else None
-    finally:
-        if not reading.done():
-            reading.cancel()
-            await asyncio.wait((reading,))
-
-
-async def _read(chunks: AsyncIterator[bytes]) -> bytes | None:
-    return await anext(chunks, None)

@@ -30,6 +30,37 @@ class Metrics:
         self.writes = Counter("drover_writes_total", "Actions carried out, by kind.", ("controller", "action", "result"), registry=self.registry)
         self.leading = Gauge("drover_leader", "1 while this process may write.", registry=self.registry)
 
+    def of(self, controller: str) -> "ControllerMetrics":
+        """The metrics of one controller; all of them are on the page from now on."""
+        return ControllerMetrics(self, controller)
+
     def page(self) -> bytes:
         """The page that Prometheus reads."""
         return generate_latest(self.registry)
+
+
+class ControllerMetrics:
+    """The metrics of one controller with their labels looked up once: a look-up costs 3 us, and each pass would make ten."""
+
+    def __init__(self, metrics: Metrics, controller: str) -> None:
+        self.depth = metrics.depth.labels(controller)
+        self.adds = metrics.adds.labels(controller)
+        self.waited = metrics.waited.labels(controller)
+        self.worked = metrics.worked.labels(controller)
+        self.retries = metrics.retries.labels(controller)
+        self.failed = metrics.failed.labels(controller)
+        self.took = metrics.took.labels(controller)
+        self.active = metrics.active.labels(controller)
+        self.workers = metrics.workers.labels(controller)
+        self.stale = metrics.stale.labels(controller)
+        self._passes = metrics.passes
+        self._writes = metrics.writes
+        self._controller = controller
+
+    def passed(self, result: str) -> None:
+        """A pass ended."""
+        self._passes.labels(self._controller, result).inc()
+
+    def wrote(self, action: str, result: str) -> None:
+        """An action was carried out."""
+        self._writes.labels(self._controller, action, result).inc()

@@ -4,7 +4,8 @@
 client-go's election says of itself that it does not guarantee a single actor. Here the holder stops by its own monotonic clock
 before others may take over, and every write carries epoch and holder, which an admission policy compares with the Lease: the API
 server refuses the late writes of a deposed leader. The epoch is the Lease's leaseTransitions; a floor in a ConfigMap keeps it
-rising when somebody deletes the Lease. Times 15/10/2 s as in client-go.
+rising when somebody deletes the Lease. Times 15/10/2 s as in client-go. The holder renews without a look at the Lease, as there: the
+version of its last write is the precondition, so that nobody can have been there in between.
 """
 
 import asyncio
@@ -19,7 +20,7 @@ import structlog
 
 from drover_operator.api.builtin import Lease
 from drover_operator.api.resource import CONFIG_MAPS, LEASES
-from drover_operator.kube.client import Client
+from drover_operator.kube.client import Client, Written
 from drover_operator.kube.errors import AlreadyExists, ConfigurationError, Conflict, DroverError, KubeError, NotFound
 
 log = structlog.get_logger()
@@ -74,7 +75,8 @@ class Election:
         self._random = random or Random()
         self._impersonate = impersonate
         self.term: Term | None = None
-        self._asked = False  # whether the Lease may be ours: the answer to a write can be cut off by our own end
+        self._last: Written | None = None  # what we wrote last, while that is certain
+        self._asked = 0  # the epoch that may be ours: the answer to a write can be cut off by our own end
         self._seen: tuple[str, float] = ("", 0.0)
 
     @property
@@ -118,7 +120,7 @@ class Election:
         finally:
             for task in (work, keep):
                 task.cancel()
-            await asyncio.wait({work, keep})
+            await asyncio.gather(work, keep, return_exceptions=True)
 
     async def release(self) -> None:
         """Give the lease back, so that a standby takes over at once. Nothing is written by us afterwards."""
@@ -127,8 +129,8 @@ class Election:
             return
         try:
             lease = await self._client.get(LEASES, self._namespace, self.name)
-            if lease.spec.holder_identity == self.identity:
-                await self._write(lease, {"holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": self._now()})
+            if lease.spec.holder_identity == self.identity and (lease.spec.lease_transitions or 0) <= self._asked:
+                await self._write(_known(lease), {"holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": self._now()})
                 log.info("released", epoch=lease.spec.lease_transitions)
         except KubeError as error:
             log.warning("release failed", reason=str(error))
@@ -153,28 +155,40 @@ class Election:
             return False
 
     async def _attempt(self, asked: float) -> bool:
+        if await self._renew(asked):
+            return True
         try:
             lease = await self._client.get(LEASES, self._namespace, self.name)
         except NotFound:
             return await self._create(asked)
         holder = lease.spec.holder_identity or ""
         if holder == self.identity and self.term is not None and lease.spec.lease_transitions == self.term.epoch:
-            await self._write(lease, {"renewTime": self._now()})
-            self._in_office(self.term.epoch, asked)
+            self._in_office(self.term.epoch, asked, await self._write(_known(lease), {"renewTime": self._now()}))
             return True
-        if holder == self.identity:
+        if holder == self.identity and self.term is None:
             return await self._take(lease, asked)
         self.term = None
-        if holder and not self._expired(lease):
-            return False
+        if holder and (holder == self.identity or not self._expired(lease)):
+            return False  # another's; or that of another process that goes by our name
         return await self._take(lease, asked)
 
+    async def _renew(self, asked: float) -> bool:
+        """Renew what we wrote last, as it is; False when the Lease has to be looked at first."""
+        term, last = self.term, self._last
+        self._last = None
+        if term is None or last is None:
+            return False
+        try:
+            self._in_office(term.epoch, asked, await self._write(last, {"renewTime": self._now()}))
+        except (Conflict, NotFound):
+            return False
+        return True
+
     async def _take(self, lease: Lease, asked: float) -> bool:
-        self._asked = True
-        epoch = max((lease.spec.lease_transitions or 0) + 1, await self._floor() + 1)
-        await self._write(lease, {**self._fields(epoch), "acquireTime": self._now()})
+        self._asked = epoch = max((lease.spec.lease_transitions or 0) + 1, await self._floor() + 1)
+        written = await self._write(_known(lease), {**self._fields(epoch), "acquireTime": self._now()})
         await self._raise_floor(epoch)
-        self._in_office(epoch, asked)
+        self._in_office(epoch, asked, written)
         return True
 
     async def _create(self, asked: float) -> bool:
@@ -189,14 +203,15 @@ class Election:
             "metadata": {"name": self.name, "namespace": self._namespace},
             "spec": {**self._fields(epoch), "acquireTime": self._now()},
         }
-        self._asked = True
-        await self._client.create(LEASES, self._namespace, body)
+        self._asked = epoch
+        written = await self._client.create(LEASES, self._namespace, body)
         await self._raise_floor(epoch)
-        self._in_office(epoch, asked)
+        self._in_office(epoch, asked, written)
         return True
 
-    def _in_office(self, epoch: int, asked: float) -> None:
+    def _in_office(self, epoch: int, asked: float, written: Written) -> None:
         """The time counts from before the request: the others count from later."""
+        self._last = written
         self.term = Term(epoch=epoch, holder=self.identity, shard=self.shard, valid_until=asked + self._timing.renew_deadline)
 
     def _expired(self, lease: Lease) -> bool:
@@ -215,9 +230,9 @@ class Election:
             "renewTime": self._now(),
         }
 
-    async def _write(self, lease: Lease, spec: dict[str, Any]) -> None:
-        meta = {"uid": lease.metadata.uid, "resourceVersion": lease.metadata.resource_version}
-        await self._client.patch(LEASES, self._namespace, self.name, {"metadata": meta, "spec": spec})
+    async def _write(self, lease: Written, spec: dict[str, Any]) -> Written:
+        meta = {"uid": lease.uid, "resourceVersion": str(lease.version)}
+        return await self._client.patch(LEASES, self._namespace, self.name, {"metadata": meta, "spec": spec})
 
     async def _floor(self) -> int:
         """The highest epoch ever in office, kept apart from the Lease."""
@@ -239,3 +254,8 @@ class Election:
 
     def _now(self) -> str:
         return datetime.fromtimestamp(self._clock(), tz=UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _known(lease: Lease) -> Written:
+    """The Lease as it was read: what a write names as its precondition."""
+    return Written(lease.metadata.uid, lease.metadata.version)

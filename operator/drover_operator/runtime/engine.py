@@ -19,12 +19,12 @@ import structlog
 
 from drover_operator.api.meta import Object
 from drover_operator.api.resource import Resource
-from drover_operator.core.plan import Plan, Verdict
+from drover_operator.core.plan import Delete, Patch, Plan, Verdict
 from drover_operator.kube.cache import Cache, Key
 from drover_operator.kube.client import Client, Written
-from drover_operator.kube.errors import KubeError
+from drover_operator.kube.errors import KubeError, NotFound
 from drover_operator.kube.events import EventRecorder
-from drover_operator.kube.reflector import Reflector
+from drover_operator.kube.reflector import Reflector, RestoredHistory
 from drover_operator.observe.metrics import Metrics
 from drover_operator.runtime.election import LostLeadership
 from drover_operator.runtime.executor import Result, execute
@@ -74,7 +74,7 @@ class Engine:
         self.controller = controller
         self._writer = writer
         self._setting = setting
-        self._metrics = setting.metrics
+        self._metrics = setting.metrics.of(controller.name)
         self.queue = WorkQueue(loop.time, setting.random)
         self._guard = WriteGuard(loop.time)
         self._status = StatusWriter(writer, controller.resource, loop.time)
@@ -132,7 +132,7 @@ class Engine:
         await asyncio.gather(*(reflector.prove() for reflector in self.reflectors))
         for key in self.primary.everything():
             self.queue.add(key, Lane.RESYNC)
-        self._metrics.workers.labels(self.controller.name).set(self._setting.workers)
+        self._metrics.workers.set(self._setting.workers)
         async with asyncio.TaskGroup() as group:
             group.create_task(self.events.run())
             for _ in range(self._setting.workers):
@@ -154,29 +154,28 @@ class Engine:
                 self._proved_at = asyncio.get_running_loop().time()
 
     async def _work(self) -> None:
-        name = self.controller.name
         while True:
             key, waited = await self.queue.get()
-            self._metrics.waited.labels(name).observe(waited)
-            self._metrics.adds.labels(name).inc()
-            self._metrics.depth.labels(name).set(len(self.queue))
+            self._metrics.waited.observe(waited)
+            self._metrics.adds.inc()
+            self._metrics.depth.set(len(self.queue))
             if self._stopping:
                 await asyncio.Event().wait()
             await self._measured(key)
 
     async def _measured(self, key: Key) -> None:
-        name, started = self.controller.name, asyncio.get_running_loop().time()
+        started = asyncio.get_running_loop().time()
         self.busy += 1
-        self._metrics.active.labels(name).set(self.busy)
+        self._metrics.active.set(self.busy)
         try:
             await self._guarded(key)
         finally:
             self.busy -= 1
             self.queue.done(key)
-            self._metrics.active.labels(name).set(self.busy)
+            self._metrics.active.set(self.busy)
             seconds = asyncio.get_running_loop().time() - started
-            self._metrics.took.labels(name).observe(seconds)
-            self._metrics.worked.labels(name).observe(seconds)
+            self._metrics.took.observe(seconds)
+            self._metrics.worked.observe(seconds)
 
     async def _guarded(self, key: Key) -> None:
         """One pass; any error but the end of office costs this key a backoff, and nobody else anything."""
@@ -185,7 +184,7 @@ class Engine:
         try:
             with structlog.contextvars.bound_contextvars(controller=name, key="/".join(key), reconcile=f"{self._epoch}-{self._passes}", epoch=self._epoch):
                 result = await self._pass(key)
-        except LostLeadership:
+        except (LostLeadership, RestoredHistory):
             raise
         except KubeError as error:
             result = "error"
@@ -194,9 +193,9 @@ class Engine:
             result = "error"
             log.exception("pass failed", controller=name, key="/".join(key), retry_in=round(self.queue.retry(key), 3))
         if result == "error":
-            self._metrics.failed.labels(name).inc()
-            self._metrics.retries.labels(name).inc()
-        self._metrics.passes.labels(name, result).inc()
+            self._metrics.failed.inc()
+            self._metrics.retries.inc()
+        self._metrics.passed(result)
 
     async def _pass(self, key: Key) -> str:
         if missing := self._guard.waiting(key):
@@ -234,7 +233,7 @@ class Engine:
 
     async def _put_off(self, key: Key, missing: list[Expectation]) -> str:
         """The caches lack what we wrote: their events wake the key. What is overdue is settled by a proof, which is the truth."""
-        self._metrics.stale.labels(self.controller.name).inc()
+        self._metrics.stale.inc()
         late = [each.cache for each in self._guard.overdue(missing)]
         if late:
             await asyncio.gather(*(reflector.prove() for reflector in self.reflectors if reflector.cache in late))
@@ -249,11 +248,12 @@ class Engine:
         known = {each: before[each] for each in plan.held if each in before}
         for result in results:
             action = result.action
-            self._metrics.writes.labels(self.controller.name, type(action).__name__.lower(), "done" if result.ok else "failed").inc()
+            self._metrics.wrote(type(action).__name__.lower(), "done" if result.ok else "failed")
             if result.verdict is not None:
                 known[action.id] = result.verdict
-            if result.written is not None:
-                self._expect(key, action.resource, (action.namespace, action.name), result.written)
+            written = result.written or _missed(result)
+            if written is not None:
+                self._expect(key, action.resource, (action.namespace, action.name), written)
             self._say(result)
         if known:
             self._verdicts[key] = known
@@ -303,6 +303,12 @@ class Engine:
         self._guard.forget(key)
         self._status.forget(key)
         self._verdicts.pop(key, None)
+
+
+def _missed(result: Result) -> Written | None:
+    """What the cache has to show after an answer that the object is gone: that it is, or a proof will tell otherwise."""
+    action = result.action
+    return Written(action.uid, 0, gone=True) if isinstance(result.error, NotFound) and isinstance(action, Patch | Delete) else None
 
 
 def _same(old: Object | None, new: Object | None) -> bool:

@@ -58,7 +58,7 @@ async def _carry_out(client: Client, action: Action, now: float) -> Result:
         case Patch():
             return Result(action, await _patch(client, action))
         case Delete():
-            return Result(action, await _delete(client, action))
+            return Result(action, await client.delete(action.resource, action.namespace, action.name, uid=action.uid, version=action.version))
         case TryOut():
             await client.create(action.resource, action.namespace, action.body, dry_run=True)
             return Result(action, verdict=Verdict(at=now))
@@ -68,13 +68,6 @@ async def _patch(client: Client, action: Patch) -> Written:
     conditions = {"uid": action.uid, "resourceVersion": action.version}
     body = {**action.body, "metadata": {**action.body.get("metadata", {}), **conditions}}
     return await client.patch(action.resource, action.namespace, action.name, body, subresource=action.subresource, strategic=action.strategic)
-
-
-async def _delete(client: Client, action: Delete) -> Written:
-    try:
-        return await client.delete(action.resource, action.namespace, action.name, uid=action.uid, version=action.version)
-    except NotFound:
-        return Written(action.uid, 0, gone=True)
 
 
 async def _create(client: Client, action: Create, now: float) -> Result:

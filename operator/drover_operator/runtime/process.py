@@ -31,7 +31,7 @@ from drover_operator.runtime.health import HealthServer
 from drover_operator.runtime.registry import Controller
 
 log = structlog.get_logger()
-BEAT = 1.0  # seconds between two signs of life of the event loop
+BEAT = 3.0  # seconds between two signs of life of the event loop; one a second was a third of what an idle operator awoke for
 SILENCE = 15.0  # seconds without one after which /livez fails
 LEASE_NAMESPACE = "drover-system"  # the fence's policy looks for the Lease there
 DRAIN = 10.0  # seconds for passes under way at the end
@@ -101,7 +101,7 @@ class Process:
             RestoredHistory: etcd was restored from a backup.
         """
         tasks = [asyncio.ensure_future(each) for each in (*(engine.follow() for engine in self.engines), self._govern(), self._pulse())]
-        stopping = asyncio.ensure_future(self._stop.wait())
+        stopping: asyncio.Future[Any] = asyncio.ensure_future(self._stop.wait())
         try:
             done, _ = await asyncio.wait({*tasks, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if stopping in done:
@@ -113,7 +113,7 @@ class Process:
         finally:
             for task in (*tasks, stopping):
                 task.cancel()
-            await asyncio.wait({*tasks, stopping})
+            await asyncio.gather(stopping, *tasks, return_exceptions=True)
             self.metrics.leading.set(0)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(5.0):

@@ -2,6 +2,8 @@
 """The work queue: one entry per key, never two workers on one key, lanes, wake-ups, backoff.
 
 Entries carry no event: a worker looks at the world. Adding a key that is being worked on makes it run once more afterwards.
+An entry wakes one worker, and one timer stands for all wake-ups. Rejected: an event and a timer for each worker that waits; then all
+16 awake whenever one key is due.
 """
 
 import asyncio
@@ -27,23 +29,28 @@ class Lane(IntEnum):
     RESYNC = 3  # nothing is known to have changed
 
 
+_LANES = tuple(Lane)
+_Alarm = tuple[float, int, Key, Lane]
+
+
 class WorkQueue:
     """Keys waiting for a worker. All methods but `get` return at once; times are loop times in seconds."""
 
     def __init__(self, clock: Callable[[], float], random: Random) -> None:
         self._clock = clock
         self._random = random
-        self._lanes: tuple[deque[Key], ...] = tuple(deque() for _ in Lane)
+        self._lanes: tuple[deque[Key], ...] = tuple(deque() for _ in _LANES)
         self._lane_of: dict[Key, Lane] = {}
         self._added_at: dict[Key, float] = {}
         self._running: set[Key] = set()
         self._again: dict[Key, Lane] = {}
-        self._alarms: list[tuple[float, int, Key, Lane]] = []
+        self._alarms: list[_Alarm] = []
         self._alarm_of: dict[Key, float] = {}
         self._failures: dict[Key, int] = {}
         self._started: dict[Key, float] = {}
         self._count = 0
-        self._news = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        self._entries = asyncio.Semaphore(0)  # one permit for each key that waits
 
     def __len__(self) -> int:
         return len(self._lane_of)
@@ -64,9 +71,9 @@ class WorkQueue:
             return
         if held is None:
             self._added_at[key] = self._clock()
+            self._entries.release()
         self._lane_of[key] = lane
         self._lanes[lane].append(key)
-        self._news.set()
 
     def wake(self, key: Key, after: float, lane: Lane = Lane.TICK) -> None:
         """Add the key after that many seconds, unless an earlier wake-up is set already."""
@@ -75,8 +82,10 @@ class WorkQueue:
             return
         self._count += 1
         self._alarm_of[key] = at
-        heapq.heappush(self._alarms, (at, self._count, key, lane))
-        self._news.set()
+        alarm = (at, self._count, key, lane)
+        heapq.heappush(self._alarms, alarm)
+        if self._alarms[0] is alarm:
+            self._set_timer()
 
     def retry(self, key: Key, lane: Lane = Lane.TICK) -> float:
         """Add the key after its backoff, which doubles with each call until `succeed`; returns the seconds."""
@@ -98,13 +107,13 @@ class WorkQueue:
 
     async def get(self) -> tuple[Key, float]:
         """The next key and the seconds that it waited; `done` must follow."""
-        while True:
-            self._ring()
-            found = self._take()
-            if found is not None:
-                return found
-            self._news.clear()
-            await self._wait()
+        await self._entries.acquire()
+        key = self._first()
+        now = self._clock()
+        del self._lane_of[key]
+        self._running.add(key)
+        self._started[key] = now
+        return key, now - self._added_at.pop(key)
 
     def done(self, key: Key) -> None:
         """The worker has ended with the key."""
@@ -113,22 +122,16 @@ class WorkQueue:
         if lane is not None:
             self.add(key, lane)
 
-    def _take(self) -> tuple[Key, float] | None:
-        for lane, waiting in zip(Lane, self._lanes, strict=True):
-            while waiting:
-                key = waiting.popleft()
-                if self._lane_of.get(key) != lane:
-                    continue  # it moved to a more urgent lane, or was taken there
-                del self._lane_of[key]
-                self._running.add(key)
-                self._started[key] = self._clock()
-                if any(self._lanes) or self._alarms:
-                    self._news.set()  # another worker may go on
-                return key, self._clock() - self._added_at.pop(key)
-        return None
+    def _first(self) -> Key:
+        """The first key of the most urgent lane; there is one for each permit."""
+        while True:
+            lane = next(lane for lane in _LANES if self._lanes[lane])
+            key = self._lanes[lane].popleft()
+            if self._lane_of.get(key) is lane:  # else it moved to a more urgent lane, or was taken there
+                return key
 
     def _ring(self) -> None:
-        """Move keys whose time has come."""
+        """Move keys whose time has come, and set the timer for the next one."""
         now = self._clock() + ROUNDING
         while self._alarms and self._alarms[0][0] <= now:
             at, _, key, lane = heapq.heappop(self._alarms)
@@ -138,13 +141,13 @@ class WorkQueue:
                     self.add(key, lane)
                 else:
                     self._enqueue(key, lane)
+        self._set_timer()
 
-    async def _wait(self) -> None:
-        if not self._alarms:
-            await self._news.wait()
-            return
-        try:
-            async with asyncio.timeout(max(0.0, self._alarms[0][0] - self._clock())):
-                await self._news.wait()
-        except TimeoutError:
-            return
+    def _set_timer(self) -> None:
+        """One timer, for the earliest alarm that still stands."""
+        while self._alarms and self._alarm_of.get(self._alarms[0][2]) != self._alarms[0][0]:
+            heapq.heappop(self._alarms)
+        if self._timer is not None:
+            self._timer.cancel()
+        left = self._alarms[0][0] - self._clock() if self._alarms else None
+        self._timer = None if left is None else asyncio.get_running_loop().call_later(max(0.0, left), self._ring)

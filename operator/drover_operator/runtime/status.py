@@ -40,6 +40,8 @@ class StatusWriter:
 
     async def write(self, item: Object, old: Any, new: Any) -> Written | None:
         """Write `new` over `old` (None: nothing is there yet), on exactly the version that was read; None when nothing differs."""
+        if old == new:
+            return None
         difference = merge_patch({} if old is None else msgspec.to_builtins(old), msgspec.to_builtins(new))
         if not difference:
             return None

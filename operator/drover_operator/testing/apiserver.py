@@ -1,27 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
 """The simulated API server: requests in, replies out, every write on record.
 
-Simplified against the real one: no authorization, no field ownership, no CEL rules, no webhooks, no quota, no discovery.
+Simplified against the real one: no authorization, no priority and fairness, no discovery; webhooks are functions (`admission`), fields
+are owned from the first apply on (`ownership`), and CEL rules need an optional library (`rules`).
 """
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
 
 from drover_operator.kube.transport import APPLY_PATCH, JSON, JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, Reply, Request
 from drover_operator.testing import patch as patches
-from drover_operator.testing.deletion import DeleteOptions, delete, evict
+from drover_operator.testing.deletion import DeleteOptions, delete
+from drover_operator.testing.eviction import evict
 from drover_operator.testing.faults import Faults
 from drover_operator.testing.fence import Caller, caller_of, check_fence
-from drover_operator.testing.fields import invalid_value
-from drover_operator.testing.kinds import LEASES, PODS, Kind, Target, route
-from drover_operator.testing.listing import lists_only_metadata, read_list
+from drover_operator.testing.kinds import DISRUPTION_BUDGETS, LEASES, PODS, Kind, Target, route
+from drover_operator.testing.listing import lists_only_metadata, read_list, watched_version
 from drover_operator.testing.objects import Json, is_object, mapping
-from drover_operator.testing.refusal import Refused, bad_request, conflict, invalid, no_such_resource, not_found
+from drover_operator.testing.options import check_list, check_write
+from drover_operator.testing.refusal import Refused, bad_request, no_such_page, no_such_resource, not_allowed, not_found, unconditional, undecodable
 from drover_operator.testing.registry import Call, Patch, Registry
+from drover_operator.testing.repetition import repeated
 from drover_operator.testing.selectors import selection
 from drover_operator.testing.storage import Storage, Version
 from drover_operator.testing.watch import WatchOptions, WatchStream
@@ -31,8 +34,7 @@ _PATCHES = (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, APPLY_PATCH)
 _HEADERS = {"Content-Type": JSON}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Write:
+class Write(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One mutating request as the audit log shows it; `changed` is False for a no-op and a dry run."""
 
     verb: str
@@ -84,9 +86,8 @@ class ApiServer:
         try:
             target = _target(request)
             query = request.query
-            version = query.get("resourceVersion", "")
-            if version and not version.isdigit():
-                raise bad_request(f'invalid resource version "{version}"')
+            check_list(query, watch=True)
+            version = watched_version(query)
             options = WatchOptions(
                 kind=target.kind,
                 selection=selection(target.kind, target.namespace, target.name, query),
@@ -116,7 +117,7 @@ class ApiServer:
         """Delete as an actor in the process, if it is still this very object."""
         call = _call("delete", version, user)
         options = DeleteOptions(uid=version.uid, grace=grace, propagation=propagation)
-        self._perform(call, lambda: Outcome(delete(self.registry, call, options)[0]))
+        self._perform(call, lambda: Outcome(self._deleted(call, options)[0]))
 
     def _perform(self, call: Call, operation: Callable[[], Outcome]) -> Outcome:
         """Carry out a write and put it on record."""
@@ -151,6 +152,7 @@ class ApiServer:
 
     def _read(self, request: Request, target: Target, revision: int) -> Reply:
         if not target.name:
+            check_list(request.query)
             return Reply(status=200, body=read_list(self.storage, request, target, revision), headers=_HEADERS)
         version = self.storage.get_at(target.kind, target.namespace, target.name, revision)
         if version is None:
@@ -161,16 +163,23 @@ class ApiServer:
 
     def _write(self, request: Request, target: Target, caller: Caller, seen: int) -> Reply:
         body = _decoded(request)
+        verb = "apply" if _content_type(request) == APPLY_PATCH else _VERBS[request.method]
+        if request.query or request.method in ("PATCH", "DELETE"):
+            check_write(request.method, request.query, body, is_apply=verb == "apply")
         call = Call(
-            verb="apply" if _content_type(request) == APPLY_PATCH else _VERBS[request.method],
+            verb=verb,
             kind=target.kind,
             namespace=target.namespace,
             name=target.name,
             subresource=target.subresource,
             user=caller.user,
-            dry_run=request.query.get("dryRun") == "All" or (request.method == "DELETE" and is_object(body) and bool(body.get("dryRun"))),
+            manager=_manager(request),
+            dry_run=request.query.get("dryRun") == "All" or _wants_dry_run(request.method, target.subresource, body),
             strict=request.query.get("fieldValidation") == "Strict",
+            force=request.query.get("force") in ("true", "1"),
         )
+        if call.strict and request.method in ("POST", "PUT") and (twice := repeated(request.body)):
+            raise undecodable(call.kind, "strict decoding error: " + ", ".join(f'duplicate field "{path}"' for path in twice))
         outcome = self._perform(call, lambda: self._written(call, caller, request, body, seen))
         content = outcome.version.body if outcome.answer is None else msgspec.json.encode(outcome.answer)
         return Reply(status=outcome.code, body=content, headers=_HEADERS)
@@ -190,39 +199,60 @@ class ApiServer:
             raise bad_request("the object provided is unrecognized (must be of type Object)")
         obj: Json = body
         if call.subresource == "eviction":
-            version = evict(self.registry, call, DeleteOptions.read(obj.get("deleteOptions") or {}, {}))[0]
+            if mapping(obj, "metadata").get("name") != call.name:
+                raise bad_request("name in URL does not match name in Eviction object")
+            version = evict(self.registry, call, DeleteOptions.read(mapping(obj, "deleteOptions"), {}))
             return Outcome(version, 201, {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201})
-        if call.name:
-            raise no_such_resource()
         return Outcome(self.registry.create(call, obj), 201)
 
     def _delete(self, call: Call, request: Request, body: Any) -> Outcome:
-        version, gone = delete(self.registry, call, DeleteOptions.read(body or {}, dict(request.query)))
+        if not call.name:
+            return self._delete_all(call, request, body)
+        version, gone = self._deleted(call, DeleteOptions.read(body or {}, dict(request.query)))
         if not gone or call.kind.returns_deleted:
             return Outcome(version)
         details = {"name": call.name, "kind": call.kind.plural, "uid": version.uid}
         details |= {"group": call.kind.group} if call.kind.group else {}
         return Outcome(version, 200, {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details})
 
+    def _delete_all(self, call: Call, request: Request, body: Any) -> Outcome:
+        """Delete what a list with the same selectors would show, and answer with that list."""
+        listed: Json = msgspec.json.decode(read_list(self.storage, request, Target(call.kind, call.namespace), self.storage.revision))
+        for item in listed["items"]:
+            self._deleted(replace(call, name=item["metadata"]["name"]), DeleteOptions.read(body or {}, dict(request.query)))
+        return Outcome(Version(call.kind, {"metadata": {"name": ""}}, 0), 200, listed)
+
     def _patch(self, call: Call, request: Request, body: Any) -> Outcome:
+        if call.verb == "apply":
+            return self._apply(call, body)
         change = _change(call.kind, request, body)
         if request.method == "PUT" and not call.subresource and not mapping(body, "metadata").get("resourceVersion"):
             self._check_unconditional(call)
         if call.subresource == "scale":
             version = self._rescale(call, change)
             return Outcome(version, 200, _scale_of(version))
-        if call.verb == "apply" and not call.subresource and self.storage.get(call.kind, call.namespace, call.name) is None:
-            if uid := body.get("metadata", {}).get("uid"):
-                why = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
-                raise conflict(call.kind, call.name, why)
-            return Outcome(self.registry.create(call, patches.merged(body, {"metadata": {"name": call.name}})), 201)
         return Outcome(self.registry.update(call, change))
 
+    def _apply(self, call: Call, body: Any) -> Outcome:
+        if not is_object(body):
+            raise bad_request("the body of the request must be an object")
+        if call.subresource:
+            self.registry.existing(call)
+        if call.subresource == "scale":  # an error of upstream's
+            what = f"(/{call.name}; autoscaling/v1, Kind=Scale) to proper version: request to convert CR to an invalid group/version: autoscaling/v1"
+            raise Refused(500, "", f"failed to convert new object {what}")
+        version, is_new = self.registry.apply(call, body)
+        return Outcome(version, 201 if is_new else 200)
+
+    def _deleted(self, call: Call, options: DeleteOptions) -> tuple[Version, bool]:
+        if self.registry.admission.is_used and (version := self.storage.get(call.kind, call.namespace, call.name)):
+            self.registry.admission.check(call.kind, call.subresource, version.data, None)
+        return delete(self.registry, call, options)
+
     def _check_unconditional(self, call: Call) -> None:
-        """A whole update of a custom resource or a Lease must say which version it is based on."""
-        if call.kind.schema or call.kind is LEASES:
-            error = invalid_value("metadata.resourceVersion", 0, "must be specified for an update")
-            raise invalid(call.kind, call.name, [error], call.kind.resource)
+        """A whole update of a custom resource, a Lease or a budget must say which version it is based on."""
+        if call.kind.schema or call.kind in (LEASES, DISRUPTION_BUDGETS):
+            raise unconditional(self.registry.existing(call).kind, call.name)
 
     def _rescale(self, call: Call, change: Patch) -> Version:
         version = self.registry.existing(call)
@@ -231,7 +261,9 @@ class ApiServer:
         wanted = change(_scale_of(version))
         replicas = wanted.get("spec", {}).get("replicas", 0)
         meta = {"resourceVersion": wanted["metadata"].get("resourceVersion"), "uid": wanted["metadata"].get("uid")}
-        return self.registry.update(call, lambda old: patches.merged(old, {"metadata": meta, "spec": {"replicas": replicas}}))
+        scaled = self.registry.update(call, lambda old: patches.merged(old, {"metadata": meta, "spec": {"replicas": replicas}}))
+        # Upstream remembers who wrote it without the time, which never looks the same: even a no-op is a new version.
+        return self.storage.put(call.kind, version.data) if scaled is version and not call.dry_run else scaled
 
 
 def _call(verb: str, version: Version, user: str, subresource: str = "") -> Call:
@@ -241,18 +273,38 @@ def _call(verb: str, version: Version, user: str, subresource: str = "") -> Call
 def _target(request: Request) -> Target:
     target = route(request.path)
     if target is None or (target.kind.namespaced and target.name and not target.namespace):
-        raise no_such_resource()
+        raise no_such_page()
     allowed = {"", "status"} if target.kind.status else {""}
     allowed |= {"scale"} if target.kind.scale else set()
     allowed |= {"eviction"} if target.kind is PODS else set()
-    if target.subresource not in allowed or (request.method in ("PATCH", "PUT", "DELETE") and not target.name):
+    if target.subresource not in allowed:
         raise no_such_resource()
+    is_made = request.method == "POST" and not target.subresource
+    if bool(target.name) == is_made and request.method in ("PATCH", "PUT", "POST"):
+        raise not_allowed()
     return target
 
 
 def _content_type(request: Request) -> str:
     found = next((value for name, value in request.headers.items() if name.lower() == "content-type"), JSON)
     return found.partition(";")[0].strip()
+
+
+def _manager(request: Request) -> str:
+    """The name that fields are owned under, as far as the request tells one: the program of the user agent, if no other is given."""
+    if given := request.query.get("fieldManager"):
+        return given
+    for name, value in request.headers.items():
+        if name.lower() == "user-agent":
+            return value.partition("/")[0]
+    return ""
+
+
+def _wants_dry_run(method: str, subresource: str, body: Any) -> bool:
+    """Whether the body says so: that of a deletion, or the one within an eviction."""
+    if not is_object(body) or (method != "DELETE" and subresource != "eviction"):
+        return False
+    return bool((mapping(body, "deleteOptions") if subresource == "eviction" else body).get("dryRun"))
 
 
 def _decoded(request: Request) -> Any:
@@ -277,11 +329,6 @@ def _change(kind: Kind, request: Request, body: Any) -> Patch:
             return lambda old: patches.merged(old, body)
         case "application/strategic-merge-patch+json" if kind.schema is None:
             return lambda old: patches.strategic(old, body)
-        case "application/apply-patch+yaml":
-            if not request.query.get("fieldManager"):
-                why = 'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch'
-                raise Refused(422, "Invalid", why, {})
-            return lambda old: patches.applied(old, body)
         case _:
             accepted = ", ".join(each for each in _PATCHES if each != STRATEGIC_PATCH or kind.schema is None)
             message = f"the body of the request was in an unknown format - accepted media types include: {accepted}"
@@ -302,6 +349,6 @@ def _scale_of(version: Version) -> Json:
         "kind": "Scale",
         "apiVersion": "autoscaling/v1",
         "metadata": meta,
-        "spec": {"replicas": spec.get("replicas", 0)},
+        "spec": {"replicas": spec["replicas"]} if spec.get("replicas") else {},
         "status": scale_status,
     }

@@ -8,13 +8,18 @@ from typing import TypeVar
 from drover_operator.kube.errors import ApiError, api_error
 from drover_operator.testing import patch as patches
 from drover_operator.testing.actors import Actor
+from drover_operator.testing.admission import Judgement, Mutation, Operation, Remove
 from drover_operator.testing.apiserver import ApiServer, Write
 from drover_operator.testing.connection import SimulatedTransport
 from drover_operator.testing.controllers import EndpointSliceController, GarbageCollector, NamespaceController
+from drover_operator.testing.disruption import DisruptionController
 from drover_operator.testing.kinds import NODES, PODS, Kind, named, typed
 from drover_operator.testing.kubelet import Kubelet
 from drover_operator.testing.objects import Json
+from drover_operator.testing.proxies import Proxies
+from drover_operator.testing.quotacontroller import QuotaController
 from drover_operator.testing.refusal import Refused, not_found
+from drover_operator.testing.rules import are_evaluated
 from drover_operator.testing.scheduler import NodeController, Scheduler
 from drover_operator.testing.storage import Version
 
@@ -25,6 +30,7 @@ PERSON = "kubectl"
 NAMESPACES_FROM_THE_START = ("default", "drover-system", "kube-system")
 PODS_PER_NODE = 110
 _POLL_SECONDS = 0.05
+_PATIENT_AFTER = 10.0  # seconds; what takes minutes need not be known to the tenth of a second
 
 
 class SimulatedCluster:
@@ -44,12 +50,17 @@ class SimulatedCluster:
         self.node_controller = NodeController(self.server, self.kubelet.down_since)
         self.endpoint_slices = EndpointSliceController(self.server)
         self.garbage_collector = GarbageCollector(self.server)
+        self.quota_controller = QuotaController(self.server)
+        self.proxies = Proxies(self.server, seed)
         self._actors: tuple[Actor, ...] = (
             self.scheduler,
             self.kubelet,
             self.node_controller,
             self.endpoint_slices,
             self.garbage_collector,
+            self.proxies,
+            self.quota_controller,
+            DisruptionController(self.server),
             NamespaceController(self.server),
         )
         self._transports: list[SimulatedTransport] = []
@@ -108,6 +119,29 @@ class SimulatedCluster:
     def compact(self) -> None:
         """Forget the history, so that watches from older versions get 410."""
         self.server.storage.compact()
+
+    def on_change(self, resource: str, look: Callable[[], None]) -> None:
+        """Call `look` after every change of a resource, before anybody else can act on it. It may look at everything, and write nothing."""
+        self._stops.append(self.server.storage.subscribe(named(resource), lambda _: look()))
+
+    @property
+    def evaluates_rules(self) -> bool:
+        """Whether CEL rules of custom resources are evaluated, which takes an optional library."""
+        return are_evaluated()
+
+    def mutate(self, resource: str, mutation: Mutation) -> Remove:
+        """A mutating webhook: `mutation` makes of the old object (None on create) and the new one what is stored; answers how to remove it."""
+        return self.server.registry.admission.mutate(resource, mutation)
+
+    def refuse(
+        self, resource: str, judgement: Judgement, *, name: str = "webhook.example.com", operations: tuple[Operation, ...] = ("CREATE", "UPDATE")
+    ) -> Remove:
+        """A validating webhook: `judgement` says of the old and the new object why not, or None; answers how to remove it."""
+        return self.server.registry.admission.refuse(resource, judgement, name=name, operations=operations)
+
+    def break_webhook(self, resource: str, *, name: str = "webhook.example.com") -> Remove:
+        """A webhook that cannot be reached: creates and updates of the resource fail with 500 until it is removed."""
+        return self.server.registry.admission.break_down(resource, name=name)
 
     def objects(self, resource: str, namespace: str = "") -> list[Json]:
         """The objects of a resource (plural, with or without group), sorted by namespace and name."""
@@ -201,9 +235,10 @@ class SimulatedCluster:
         """
         begin = self._loop.time()
         while not holds():
-            if self._loop.time() - begin > timeout:
+            waited = self._loop.time() - begin
+            if waited > timeout:
                 raise TimeoutError(f"it did not hold within {timeout:g} simulated seconds")
-            await asyncio.sleep(_POLL_SECONDS)
+            await asyncio.sleep(_POLL_SECONDS if waited < _PATIENT_AFTER else 10 * _POLL_SECONDS)
         return self._loop.time() - begin
 
     def _version(self, kind: Kind, namespace: str, name: str) -> Version:

@@ -12,6 +12,8 @@ from drover_operator.testing.apiserver import ApiServer
 from drover_operator.testing.faults import Faults
 from drover_operator.testing.watch import WatchStream
 
+_ENDED = "the process has ended"
+
 
 class SimulatedTransport:
     """Implements `drover_operator.kube.transport.Transport` in process, with its own fault hooks."""
@@ -42,10 +44,10 @@ class SimulatedTransport:
             stream.break_off(why)
 
     def cut(self) -> None:
-        """The process at this end has died: its streams are forgotten, nothing is sent any more."""
+        """The process at this end has died: its streams are forgotten, nothing is sent any more, what is on its way arrives."""
         for stream in self._streams:
             stream.close()
-        self.down = "the process has ended"
+        self.down = _ENDED
 
     async def send(self, request: Request) -> Reply:
         """Send and await the answer. What has left arrives, even if the caller is cancelled, frozen or dead by then."""
@@ -67,12 +69,15 @@ class SimulatedTransport:
 
     def _arrive(self, request: Request, arrived: "asyncio.Future[Reply | BaseException]") -> None:
         """The request is at the server."""
-        outcome = self._carried_out(request)
+        try:
+            outcome = self._carried_out(request)
+        except Exception as error:  # noqa: BLE001  a mistake in a hook or the server is the caller's to see: nobody else would
+            outcome = error
         if not arrived.done():
             arrived.set_result(outcome)
 
     def _carried_out(self, request: Request) -> Reply | BaseException:
-        if self._down is not None:
+        if self._down is not None and self._down is not _ENDED:
             return Unsent(self._down)
         self.requests += 1
         faults = self.faults

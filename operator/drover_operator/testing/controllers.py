@@ -6,7 +6,8 @@ from drover_operator.testing.apiserver import ApiServer
 from drover_operator.testing.conditions import is_true
 from drover_operator.testing.deletion import FOREGROUND, ORPHAN, finish_namespace
 from drover_operator.testing.kinds import ENDPOINT_SLICES, KINDS, NAMESPACES, PODS, SERVICES
-from drover_operator.testing.objects import Json
+from drover_operator.testing.objects import Json, mapping
+from drover_operator.testing.registry import Patch
 from drover_operator.testing.storage import Change, Version
 
 ENDPOINTS_PER_SLICE = 100
@@ -43,12 +44,13 @@ class EndpointSliceController(Actor):
         service = self.storage.get(SERVICES, namespace, name)
         if service is None or service.deleting or not service.data["spec"].get("selector"):
             return
-        slices = [s for s in self.storage.items(ENDPOINT_SLICES, namespace) if s.labels.get(_SERVICE_LABEL) == name and not s.deleting]
+        slices = [each for each in self.storage.labelled(ENDPOINT_SLICES, namespace, {_SERVICE_LABEL: name}) if not each.deleting]
         pods = self._pods(service)
         endpoints = _endpoints(service, pods)
         chunks = [endpoints[start : start + ENDPOINTS_PER_SLICE] for start in range(0, len(endpoints), ENDPOINTS_PER_SLICE)] or [[]]
         for index, chunk in enumerate(chunks):
-            content: Json = {"endpoints": chunk, "ports": _slice_ports(service, pods)}
+            # As upstream: an empty slice has nulls where others have lists.
+            content: Json = {"endpoints": chunk or None, "ports": _slice_ports(service, pods) if chunk else None}
             if index < len(slices):
                 self.server.patch(slices[index], _content_patch(content, self._labels(service)), user=self.user)
             else:
@@ -57,8 +59,7 @@ class EndpointSliceController(Actor):
             self.server.delete(extra, user=self.user)
 
     def _pods(self, service: Version) -> list[Version]:
-        selector: Json = service.data["spec"]["selector"]
-        return [pod for pod in self.storage.items(PODS, service.namespace) if selector.items() <= pod.labels.items()]
+        return self.storage.labelled(PODS, service.namespace, service.data["spec"]["selector"])
 
     def _labels(self, service: Version) -> dict[str, str]:
         headless = {"service.kubernetes.io/headless": ""} if service.data["spec"].get("clusterIP") == "None" else {}
@@ -226,7 +227,7 @@ def _slice_ports(service: Version, pods: list[Version]) -> list[Json]:
         if isinstance(number, str):
             number = _named_port(number, pods)
         if number:
-            ports.append({"name": port.get("name", ""), "port": number, "protocol": port["protocol"]})
+            ports.append({"name": port.get("name", ""), "port": number, "protocol": port.get("protocol", "TCP")})
     return ports
 
 
@@ -240,5 +241,5 @@ def _named_port(name: str, pods: list[Version]) -> int | None:
     return None
 
 
-def _content_patch(content: Json, labels: dict[str, str]) -> Json:
-    return {"metadata": {"labels": labels}, **content}
+def _content_patch(content: Json, labels: dict[str, str]) -> Patch:
+    return lambda old: {**old, **content, "metadata": {**old["metadata"], "labels": {**mapping(old["metadata"], "labels"), **labels}}}

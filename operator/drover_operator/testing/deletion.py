@@ -2,13 +2,12 @@
 """Deletion in two phases: marked first, gone when finalizers are removed and, for a pod, its kubelet has confirmed."""
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
-from drover_operator.testing.conditions import is_true
-from drover_operator.testing.kinds import DISRUPTION_BUDGETS, NAMESPACES, PODS, Kind
+from drover_operator.testing.kinds import NAMESPACES, PODS, Kind
 from drover_operator.testing.objects import Json
-from drover_operator.testing.refusal import Refused, conflict
+from drover_operator.testing.refusal import unmet
 from drover_operator.testing.registry import Call, Registry
-from drover_operator.testing.selectors import LabelSelector
 from drover_operator.testing.storage import Version
 
 FOREGROUND = "foregroundDeletion"
@@ -56,78 +55,33 @@ def finish_namespace(registry: Registry, version: Version) -> None:
     registry.storage.remove(version)
 
 
-def evict(registry: Registry, call: Call, options: DeleteOptions) -> tuple[Version, bool]:
-    """Delete a pod if its disruption budgets allow.
-
-    Raises:
-        Refused: 429 when a budget does not.
-    """
-    pod = registry.existing(call)
-    for budget in registry.storage.items(DISRUPTION_BUDGETS, call.namespace):
-        spec: Json = budget.data.get("spec", {})
-        if not LabelSelector.of(spec.get("selector")).matches(pod.labels):
-            continue
-        healthy, allowed = _disruptions_allowed(registry, budget)
-        spare = pod.uid not in healthy and (spec.get("unhealthyPodEvictionPolicy") == "AlwaysAllow" or allowed >= 0)
-        if allowed <= 0 and not spare:
-            cause = {"reason": "DisruptionBudget", "message": f"The disruption budget {budget.name} does not allow this disruption."}
-            message = "Cannot evict pod as it would violate the pod's disruption budget."
-            raise Refused(429, "TooManyRequests", message, {"causes": [cause]})
-    return delete(registry, call, options)
-
-
-def _disruptions_allowed(registry: Registry, budget: Version) -> tuple[dict[str, None], int]:
-    """The healthy pods of a budget and how many of them may go: 3 expected, maxUnavailable 1, 2 healthy: none."""
-    spec: Json = budget.data["spec"]
-    selector = LabelSelector.of(spec.get("selector"))
-    pods = [pod for pod in registry.storage.items(PODS, budget.namespace) if selector.matches(pod.labels)]
-    healthy = {pod.uid: None for pod in pods if is_true(pod.data["status"], "Ready") and not pod.deleting}
-    expected = _expected(registry, pods)
-    least = spec.get("minAvailable")
-    wanted = expected - _scaled(spec.get("maxUnavailable", 0), expected) if least is None else _scaled(least, expected)
-    return healthy, len(healthy) - wanted
-
-
-def _expected(registry: Registry, pods: list[Version]) -> int:
-    """How many pods there should be: the scale of each controller that has one, and each pod without."""
-    scales: dict[str, int] = {}
-    for pod in pods:
-        uid = next((owner["uid"] for owner in pod.meta.get("ownerReferences") or () if owner.get("controller")), "")
-        owner = registry.storage.by_uid(uid)
-        has_scale = owner is not None and owner.kind.scale
-        scales[uid if has_scale else pod.uid] = int(owner.data["spec"].get("replicas", 0)) if owner and has_scale else 1
-    return sum(scales.values())
-
-
-def _scaled(value: int | str, total: int) -> int:
-    """A number or a percentage of `total`, rounded up: 25% of 5 pods is 2."""
-    return value if isinstance(value, int) else -(-int(value.rstrip("%")) * total // 100)
-
-
 def _check_preconditions(call: Call, version: Version, options: DeleteOptions) -> None:
     if options.uid and options.uid != version.uid:
         why = (
             f"the UID in the precondition ({options.uid}) does not match the UID in record ({version.uid})."
             " The object might have been deleted and then recreated"
         )
-        raise conflict(call.kind, call.name, why, call.kind.qualified_kind)
+        raise unmet(call.kind, call.name, why)
     if options.resource_version and options.resource_version != str(version.revision):
         why = (
             f"the ResourceVersion in the precondition ({options.resource_version}) does not match the ResourceVersion in record"
             f" ({version.revision}). The object might have been modified"
         )
-        raise conflict(call.kind, call.name, why, call.kind.qualified_kind)
+        raise unmet(call.kind, call.name, why)
 
 
 def _grace(kind: Kind, version: Version, options: DeleteOptions) -> int:
     """Seconds that a pod gets; pods that run nowhere get none, and a second delete can only shorten it."""
     if kind is not PODS:
         return 0
+    asked = None if options.grace is None else options.grace if options.grace >= 0 else 1
+    if version.deleting:
+        left: int = version.meta["deletionGracePeriodSeconds"]
+        return left if asked is None else min(asked, left)
     spec: Json = version.data["spec"]
     if not spec.get("nodeName") or version.data["status"].get("phase") in ("Succeeded", "Failed"):
         return 0
-    wanted = spec.get("terminationGracePeriodSeconds", 30) if options.grace is None else max(options.grace, 0)
-    return min(wanted, version.meta["deletionGracePeriodSeconds"]) if version.deleting else wanted
+    return int(spec.get("terminationGracePeriodSeconds", 30)) if asked is None else asked
 
 
 def _finalizers(version: Version, options: DeleteOptions) -> list[str]:
@@ -144,7 +98,15 @@ def _marked(registry: Registry, version: Version, grace: int, finalizers: list[s
         return version
     changes: Json = {"finalizers": finalizers or None}
     if not unchanged:
-        changes |= {"deletionTimestamp": registry.stamp(grace), "deletionGracePeriodSeconds": None if version.kind is NAMESPACES else grace}
+        changes |= {"deletionTimestamp": _due(registry, version, grace), "deletionGracePeriodSeconds": None if version.kind is NAMESPACES else grace}
     if version.kind is NAMESPACES:
         version = Version(NAMESPACES, {**version.data, "status": {"phase": "Terminating"}}, version.revision)
     return registry.replace_meta(version, changes)
+
+
+def _due(registry: Registry, version: Version, grace: int) -> str:
+    """When a deletion is due: so long after it was first asked for."""
+    if not version.deleting:
+        return registry.stamp(grace)
+    sooner = version.meta.get("deletionGracePeriodSeconds", 0) - grace
+    return (datetime.fromisoformat(version.meta["deletionTimestamp"]) - timedelta(seconds=sooner)).strftime("%Y-%m-%dT%H:%M:%SZ")

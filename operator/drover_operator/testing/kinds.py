@@ -2,11 +2,16 @@
 """The resources that the simulated API server serves, and the paths that lead to them."""
 
 from dataclasses import dataclass
+from functools import lru_cache
+
+import msgspec
 
 from drover_operator.api.crd import DEFINITIONS, Definition, schema
 from drover_operator.api.meta import GROUP, VERSION
 from drover_operator.testing.objects import Json
+from drover_operator.testing.ruletree import RuleTree
 from drover_operator.testing.schema import Schema
+from drover_operator.testing.shapes import Shape, built_in_shape, custom_shape
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -24,6 +29,8 @@ class Kind:
     # Pods and Services answer a delete with the object even when it is gone at once (ReturnDeletedObject upstream).
     returns_deleted: bool = False
     schema: Schema | None = None
+    rules: RuleTree | None = None
+    own_shape: Shape | None = None
     selectable: tuple[str, ...] = ()
 
     @property
@@ -35,6 +42,11 @@ class Kind:
     def resource(self) -> str:
         """Plural with group, as messages name it."""
         return f"{self.plural}.{self.group}" if self.group else self.plural
+
+    @property
+    def shape(self) -> Shape:
+        """How its parts are merged and owned."""
+        return self.own_shape or built_in_shape(self.kind)
 
     @property
     def qualified_kind(self) -> str:
@@ -51,12 +63,14 @@ CONTROLLER_REVISIONS = Kind(group="apps", plural="controllerrevisions", kind="Co
 ENDPOINT_SLICES = Kind(group="discovery.k8s.io", plural="endpointslices", kind="EndpointSlice", generation=True)
 DISRUPTION_BUDGETS = Kind(group="policy", plural="poddisruptionbudgets", kind="PodDisruptionBudget", status=True, generation=True)
 LEASES = Kind(group="coordination.k8s.io", plural="leases", kind="Lease")
+RESOURCE_QUOTAS = Kind(plural="resourcequotas", kind="ResourceQuota", status=True)
 EVENTS = Kind(group="events.k8s.io", plural="events", kind="Event")
+CRDS = Kind(group="apiextensions.k8s.io", plural="customresourcedefinitions", kind="CustomResourceDefinition", namespaced=False, status=True)
 
 
 def custom(definition: Definition) -> Kind:
     """The kind that a CustomResourceDefinition of ours serves."""
-    tree = Schema(schema(definition))
+    tree: Json = msgspec.json.decode(msgspec.json.encode(schema(definition)))
     return Kind(
         group=GROUP,
         version=VERSION,
@@ -65,12 +79,14 @@ def custom(definition: Definition) -> Kind:
         status=True,
         scale=definition.scale,
         generation=True,
-        schema=tree,
+        schema=Schema(tree),
+        rules=RuleTree(tree),
+        own_shape=custom_shape(tree),
         selectable=definition.selectable,
     )
 
 
-BUILT_IN = (NAMESPACES, NODES, PODS, SERVICES, CONFIG_MAPS, CONTROLLER_REVISIONS, ENDPOINT_SLICES, DISRUPTION_BUDGETS, LEASES, EVENTS)
+BUILT_IN = (NAMESPACES, NODES, PODS, SERVICES, CONFIG_MAPS, CONTROLLER_REVISIONS, ENDPOINT_SLICES, DISRUPTION_BUDGETS, LEASES, RESOURCE_QUOTAS, EVENTS, CRDS)
 KINDS = (*BUILT_IN, *(custom(definition) for definition in DEFINITIONS))
 _BY_PATH = {(kind.group, kind.version, kind.plural): kind for kind in KINDS}
 _BY_NAME = {kind.resource: kind for kind in KINDS} | {kind.plural: kind for kind in KINDS}
@@ -97,6 +113,7 @@ class Target:
     subresource: str = ""
 
 
+@lru_cache(maxsize=4096)
 def route(path: str) -> Target | None:
     """What a path leads to, or None."""
     parts = path.strip("/").split("/")

@@ -5,6 +5,7 @@ A node that is down freezes: the status of its pods stays as it was and pods bei
 simulated; a behaviour, by image or by annotation of the pod, says what they would find.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from drover_operator.testing import podstatus
@@ -19,6 +20,7 @@ BEHAVIOUR_ANNOTATION = "drover.dev/simulate"
 READY_AFTER_ANNOTATION = "drover.dev/simulate-ready-after"
 STOP_SECONDS = 1.0
 LIFE_OF_A_CRASHER = 1.0
+ROUNDING = 1e-6  # seconds; a timer may ring early by the rounding of the clock, and an alarm that has rung is not set again
 MODES = ("normal", "never-ready", "crash", "flap", "fail", "pull-error")
 
 
@@ -64,6 +66,7 @@ class Kubelet(Actor):
     def __init__(self, server: ApiServer, delay: float = 0.02) -> None:
         super().__init__(server, delay)
         self.default = Behaviour()
+        self.on_end: Callable[[Version], None] = lambda _: None  # called when containers that ran have ended in good order
         self._by_image: dict[str, Behaviour] = {}
         self._runs: dict[str, PodRun] = {}
         self._down: dict[str, float] = {}
@@ -122,7 +125,7 @@ class Kubelet(Actor):
     def sync(self, key: str) -> None:
         """Bring the containers of a pod to where they are by now, and report."""
         pod = self.storage.by_uid(key)
-        if pod is None or pod.data["spec"]["nodeName"] in self._down:
+        if pod is None or self._is_silent(pod.data["spec"]["nodeName"]):
             return
         run = self._run(pod)
         if run.stopped or self._has_ended(pod, run):
@@ -134,6 +137,10 @@ class Kubelet(Actor):
         self._report(pod, run, behaviour)
         self._set_alarm(key, run, alarm)
         self._set_alarm(key, run, run.stop_at)
+
+    def _is_silent(self, node: str) -> bool:
+        """Whether a node has no kubelet that could do anything: it is down, or was never there."""
+        return node in self._down or self.storage.get(NODES, "", node) is None
 
     def behaviour(self, pod: Version) -> Behaviour:
         """What the containers of this pod do: its annotations first, then its images."""
@@ -217,6 +224,8 @@ class Kubelet(Actor):
         return True
 
     def _confirm(self, pod: Version, run: PodRun) -> None:
+        if run.running_since is not None:
+            self.on_end(pod)
         run.stopped = True
         run.running_since, run.ended_at = None, self.server.registry.now()
         self._report(pod, run, self.behaviour(pod))
@@ -246,4 +255,4 @@ class Kubelet(Actor):
         """Look again at that moment; one timer for one moment, however often it is asked for."""
         if moment is not None and moment > self.now() and moment not in run.alarms:
             run.alarms = {each: None for each in run.alarms if each > self.now()} | {moment: None}
-            self.later(moment - self.now(), key)
+            self.later(moment - self.now() + ROUNDING, key)

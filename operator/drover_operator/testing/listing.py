@@ -3,6 +3,7 @@
 
 import base64
 from bisect import bisect_right
+from collections.abc import Mapping
 
 import msgspec
 
@@ -15,12 +16,15 @@ from drover_operator.testing.storage import Storage, Version
 
 _TOO_OLD = (
     "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue"
-    " parameter, or use the continue token in this response to retrieve the remainder of the results."
+    " parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token"
+    " results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and"
+    " now may show up in the list."
 )
+_ANY_VERSION = -1
 
 
 class _Continue(msgspec.Struct):
-    """The continue token: the version of the first chunk, and the last key that was sent."""
+    """The continue token: the version of the first chunk (or any, for those who need no snapshot), and the last key that was sent."""
 
     rv: int
     start: str
@@ -35,9 +39,11 @@ def read_list(storage: Storage, request: Request, target: Target, seen: int) -> 
     """The encoded list; `seen` is the newest version that this API server knows."""
     query, kind = request.query, target.kind
     token = _read_token(query.get("continue", ""))
-    revision = token.rv if token else _wanted_revision(request, seen)
+    if token and query.get("resourceVersion", "0") not in ("", "0"):
+        raise bad_request("specifying resource version is not allowed when using continue")
+    revision = _wanted_revision(request, seen) if token is None else seen if token.rv == _ANY_VERSION else token.rv
     if revision < storage.oldest(kind):
-        raise expired(_TOO_OLD) if token else expired(f"The resourceVersion for the provided list is too old: {revision}")
+        raise expired(_TOO_OLD, _text(_ANY_VERSION, token.start)) if token else expired("The resourceVersion for the provided list is too old.")
     items = storage.items_at(kind, target.namespace, revision)
     chosen = selection(kind, target.namespace, "", query)
     if not chosen.everything:
@@ -46,11 +52,13 @@ def read_list(storage: Storage, request: Request, target: Target, seen: int) -> 
         items = items[bisect_right(items, token.start, key=lambda version: version.key) :]
     limit = int(query.get("limit") or 0)
     meta: Json = {"resourceVersion": str(revision)}
+    if kind.schema and not lists_only_metadata(request):
+        meta["continue"] = ""
     if limit and len(items) > limit:
         if chosen.everything:
             meta["remainingItemCount"] = len(items) - limit
         items = items[:limit]
-        meta["continue"] = base64.urlsafe_b64encode(msgspec.json.encode(_Continue(revision, items[-1].key))).decode()
+        meta["continue"] = _text(revision, items[-1].key)
     return _encoded(kind, items, meta, only_metadata=lists_only_metadata(request))
 
 
@@ -59,7 +67,7 @@ def _wanted_revision(request: Request, seen: int) -> int:
     if text in ("", "0"):
         return seen
     if not text.isdigit():
-        raise bad_request(f'invalid resource version "{text}"')
+        raise bad_request(f"invalid resource version: {_unreadable(text)}")
     if int(text) > seen:
         causes = [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}]
         message = f"Timeout: Too large resource version: {text}, current: {seen}"
@@ -67,13 +75,42 @@ def _wanted_revision(request: Request, seen: int) -> int:
     return int(text) if request.query.get("resourceVersionMatch") == "Exact" else seen
 
 
+def watched_version(query: Mapping[str, str]) -> str:
+    """The version that a watch begins at, or nothing.
+
+    Raises:
+        Refused: 500 for one that is none.
+    """
+    version = query.get("resourceVersion", "")
+    if version and not version.isdigit():
+        raise Refused(500, "", _unreadable(version))  # upstream forgot a status here
+    return version
+
+
+def _unreadable(text: str) -> str:
+    """Why a version is none, in the words of Go."""
+    return f'resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax'
+
+
+def _text(revision: int, start: str) -> str:
+    """A token as the server hands it out."""
+    return base64.urlsafe_b64encode(msgspec.json.encode(_Continue(revision, start))).decode().rstrip("=")
+
+
 def _read_token(text: str) -> _Continue | None:
     if not text:
         return None
     try:
-        return msgspec.json.decode(base64.urlsafe_b64decode(text), type=_Continue)
-    except (ValueError, msgspec.DecodeError):
-        raise bad_request("continue key is not valid") from None
+        return msgspec.json.decode(_content(text), type=_Continue)
+    except msgspec.DecodeError:
+        why = f"invalid character '{_content(text)[:1].decode(errors='replace')}' looking for beginning of value"
+    except ValueError as error:
+        why = str(error)
+    raise bad_request(f"invalid continue token: continue key is not valid: {why}")
+
+
+def _content(token: str) -> bytes:
+    return base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
 
 
 def _encoded(kind: Kind, items: list[Version], meta: Json, *, only_metadata: bool) -> bytes:

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Patches: merge (RFC 7386), JSON (RFC 6902), strategic merge, and apply in a simple form.
+"""Patches: merge (RFC 7386), JSON (RFC 6902) and strategic merge; apply, which knows owners, is `ownership`'s.
 
-None of them changes its argument: changed objects are new, the rest is shared. Apply merges what is sent into what is there,
-lists with known keys entry by entry; fields are not owned yet, so that leaving one out does not remove it and nobody conflicts.
+None of them changes its argument: changed objects are new, the rest is shared.
 """
 
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from drover_operator.testing.objects import Json, is_list, is_object
 from drover_operator.testing.refusal import Refused, bad_request
 
-# The merge keys of the built-in kinds and of ours that apply can meet, by field name.
+# The merge keys of the built-in kinds, by field name.
 _LIST_KEYS: dict[str, tuple[str, ...]] = {
     "conditions": ("type",),
     "containers": ("name",),
@@ -19,8 +18,6 @@ _LIST_KEYS: dict[str, tuple[str, ...]] = {
     "volumes": ("name",),
     "volumeMounts": ("mountPath",),
     "ownerReferences": ("uid",),
-    "instances": ("name",),
-    "versions": ("revision",),
 }
 _SETS = ("finalizers",)
 
@@ -47,6 +44,9 @@ def strategic(target: Json, patch: Json) -> Json:
     result: Json = {} if patch.get("$patch") == "replace" else {**target}
     for key, value in patch.items():
         before = result.get(key)
+        if key.startswith("$deleteFromPrimitiveList/"):
+            field = key.partition("/")[2]
+            result[field] = [item for item in result.get(field) or () if item not in value]
         if key.startswith("$"):
             continue
         if value is None:
@@ -62,43 +62,26 @@ def strategic(target: Json, patch: Json) -> Json:
 
 def _strategic_list(target: list[Any], patch: list[Any], field: str) -> list[Any]:
     if field in _SETS:
-        return list(dict.fromkeys([*target, *patch]))
+        return list(dict.fromkeys([*patch, *target]))
     if any(is_object(item) and item.get("$patch") == "replace" for item in patch):
         return [item for item in patch if item.get("$patch") != "replace"]
     keys = _keys(field, patch)
     if not keys:
         return patch
+    before = {tuple(item.get(key) for key in keys): item for item in target}
     changes = {tuple(item.get(key) for key in keys): item for item in patch}
-    result: list[Any] = []
-    for item in target:
-        change = changes.pop(tuple(item.get(key) for key in keys), None)
-        if change is None or change.get("$patch") != "delete":
-            result.append(item if change is None else strategic(item, change))
-    return [*result, *(strategic({}, change) for change in changes.values() if change.get("$patch") != "delete")]
+    changed = {identity: strategic(before.get(identity, {}), item) for identity, item in changes.items() if item.get("$patch") != "delete"}
+    return _in_order({identity: item for identity, item in before.items() if identity not in changes}, changed, list(before))
 
 
-def applied(target: Json, config: Json) -> Json:
-    """The apply configuration merged in."""
-    return {**target, **{key: _apply(target.get(key), value, key) for key, value in config.items()}}
-
-
-def _apply(target: Any, config: Any, field: str = "") -> Any:
-    if is_object(config) and is_object(target):
-        return applied(target, config)
-    if is_list(config) and is_list(target):
-        return _apply_list(target, config, field)
-    return config
-
-
-def _apply_list(target: list[Any], config: list[Any], field: str) -> list[Any]:
-    if field in _SETS:
-        return list(dict.fromkeys([*target, *config]))
-    keys = _keys(field, config)
-    if not keys:
-        return config
-    wanted = {tuple(item.get(key) for key in keys): item for item in config}
-    kept = [applied(item, wanted.pop(identity)) if (identity := tuple(item.get(key) for key in keys)) in wanted else item for item in target]
-    return [*kept, *wanted.values()]
+def _in_order(kept: dict[tuple[Any, ...], Json], changed: dict[tuple[Any, ...], Json], order: list[tuple[Any, ...]]) -> list[Any]:
+    """Two parts of a list put together: by where they stood before, and what is new in front of the next that stays."""
+    rest, result = list(kept.items()), list[Any]()
+    for identity, item in changed.items():
+        while rest and identity in order and order.index(rest[0][0]) < order.index(identity):
+            result.append(rest.pop(0)[1])
+        result.append(item)
+    return [*result, *(item for _, item in rest)]
 
 
 def _keys(field: str, config: list[Any]) -> tuple[str, ...]:
@@ -124,7 +107,7 @@ def _step(target: Any, step: Json) -> Any:
         case "add":
             return _edit(target, path, step["value"], insert=True)
         case "replace":
-            _lookup(target, path)
+            _lookup(target, path[:-1])  # upstream's library does not mind that there is nothing to replace
             return _edit(target, path, step["value"])
         case "remove":
             return _remove(target, path)

@@ -44,7 +44,7 @@ def reported(pod: Version, facts: Facts, now: str) -> Json:
 def pre_stop_seconds(pod: Version) -> float:
     """The longest preStop sleep of its containers."""
     hooks: list[Json] = [mapping(mapping(container, "lifecycle"), "preStop") for container in pod.data["spec"]["containers"]]
-    return max((float(hook["sleep"]["seconds"]) for hook in hooks if "sleep" in hook), default=0.0)
+    return max((float(hook["sleep"].get("seconds", 0)) for hook in hooks if "sleep" in hook), default=0.0)
 
 
 def _phase(facts: Facts) -> str:

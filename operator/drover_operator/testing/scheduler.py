@@ -7,7 +7,7 @@ from drover_operator.testing.actors import Actor
 from drover_operator.testing.apiserver import ApiServer
 from drover_operator.testing.conditions import with_condition
 from drover_operator.testing.kinds import NODES, PODS
-from drover_operator.testing.objects import Json
+from drover_operator.testing.objects import Json, entries, mapping
 from drover_operator.testing.storage import Change, Version
 
 UNREACHABLE_AFTER = 40.0
@@ -45,7 +45,7 @@ class Scheduler(Actor):
         nodes = [each for each in self.storage.items(NODES) if self._takes_pods(each)]
         for uid in keys:
             pod = self.storage.by_uid(uid)
-            if pod is None or pod.deleting or pod.data["spec"].get("nodeName") or pod.data["spec"].get("schedulingGates"):
+            if pod is None or pod.deleting or not _is_ours(pod.data["spec"]):
                 self._unschedulable.pop(uid, None)
             else:
                 self._place(pod, nodes, load)
@@ -53,12 +53,12 @@ class Scheduler(Actor):
     def _takes_pods(self, node: Version) -> bool:
         if node.data.get("spec", {}).get("unschedulable") or (self.sees_dead_nodes and self._is_down(node.name)):
             return False
-        conditions: list[Json] = node.data["status"]["conditions"]
+        conditions: list[Json] = entries(mapping(node.data, "status"), "conditions")  # a Node that nobody runs yet has none
         return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
 
     def _place(self, pod: Version, nodes: list[Version], load: dict[str, int]) -> None:
         wanted: Json = pod.data["spec"].get("nodeSelector") or {}
-        fits = [n for n in nodes if load.get(n.name, 0) < int(n.data["status"]["allocatable"]["pods"]) and wanted.items() <= n.labels.items()]
+        fits = [n for n in nodes if load.get(n.name, 0) < _room(n) and wanted.items() <= n.labels.items()]
         if not fits:
             self._unschedulable[pod.uid] = None
             self._report(pod, len(nodes))
@@ -81,6 +81,16 @@ class Scheduler(Actor):
         }
         status = with_condition(pod.data["status"], condition, self.server.registry.now())
         self.server.patch(pod, lambda old: {**old, "status": status}, user=self.user, subresource="status")
+
+
+def _room(node: Version) -> int:
+    """How many pods a node takes."""
+    return int(mapping(node.data["status"], "allocatable").get("pods", 0))
+
+
+def _is_ours(spec: Json) -> bool:
+    """Whether a pod waits for this scheduler."""
+    return not spec.get("nodeName") and not spec.get("schedulingGates") and spec["schedulerName"] == "default-scheduler"
 
 
 class NodeController(Actor):

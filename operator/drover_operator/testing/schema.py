@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Structural schemas as the API server applies them to custom resources: defaulting, pruning, validation.
-
-Rules in CEL (x-kubernetes-validations) are NOT evaluated here: what only they refuse is accepted by the simulator.
-"""
+"""Structural schemas as the API server applies them to custom resources: defaulting, pruning, validation. Rules in CEL are `ruletree`'s."""
 
 import re
 from typing import Any
@@ -12,7 +9,6 @@ import msgspec
 from drover_operator.testing.fields import FieldError, duplicate, invalid_value, required, unsupported
 from drover_operator.testing.objects import Json, is_list, is_object
 
-_MISSING: Any = object()
 _TYPES: dict[str, tuple[type, ...]] = {
     "object": (dict,),
     "array": (list,),
@@ -21,14 +17,8 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "number": (int, float),
     "boolean": (bool,),
 }
-# After one of these the real server does not even try the CEL rules, and says so.
-_BLOCKING = ("FieldValueRequired", "FieldValueTypeInvalid", "FieldValueNotSupported", "FieldValueTooLong", "FieldValueTooMany")
-_NOT_CHECKED = FieldError(
-    "FieldValueInvalid",
-    "<nil>",
-    "Invalid value: null: some validation rules were not checked because the object was invalid; correct the existing errors to complete validation",
-)
 _ROOT = ("apiVersion", "kind", "metadata")
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
 
 
 class Schema:
@@ -43,28 +33,36 @@ class Schema:
         self._extra = Schema(extra) if is_object(extra) else None
         self._open = bool(node.get("x-kubernetes-preserve-unknown-fields")) or (extra is True)
         self._defaults = {name: child.node["default"] for name, child in self._properties.items() if "default" in child.node}
-        self._pattern = re.compile(node["pattern"]) if "pattern" in node else None
+        # In Go `$` is the end of the text, in Python also what stands before a last newline.
+        self._pattern = re.compile(re.sub(r"\$$", r"\\Z", node["pattern"])) if "pattern" in node else None
 
-    def completed(self, obj: Json, unknown: list[str]) -> Json:
-        """The whole object pruned and defaulted; paths of what was pruned are added to `unknown`."""
+    def completed(self, obj: Json, unknown: list[str], *, old: Json | None = None, keep_nulls: bool = False) -> Json:
+        """The whole object pruned and defaulted; paths of what was pruned are added to `unknown`.
+
+        What is as in the old object is so already. Nulls that no default replaces are pruned too, but for what was applied: there they
+        stay, and are refused if they are no value.
+        """
         known = {key: value for key, value in obj.items() if key in _ROOT}
-        rest = {key: value for key, value in obj.items() if key not in _ROOT}
-        shaped: Json = self.complete(rest, "", unknown)
-        return known | shaped
+        stored = _stored(obj, old)
+        rest = {key: value for key, value in obj.items() if key not in _ROOT and key not in stored}
+        shaped: Json = self.complete(rest, "", unknown, keep_nulls=keep_nulls)
+        return known | shaped | stored
 
-    def errors(self, obj: Json) -> list[FieldError]:
-        """What is wrong with the whole object."""
-        found: list[FieldError] = []
-        self.check({key: value for key, value in obj.items() if key not in _ROOT}, "", found)
-        if any(error.reason in _BLOCKING for error in found):
-            found.append(_NOT_CHECKED)
+    def errors(self, obj: Json, old: Json | None = None) -> list[FieldError]:
+        """What is wrong with the whole object, where it is not as in the old one, which was judged before."""
+        stored = _stored(obj, old)
+        found = [required(name) for name in self.node.get("required", ()) if name not in obj]
+        for name, value in obj.items():
+            schema = self._properties.get(name)
+            if schema and name not in _ROOT and name not in stored:
+                schema.check(value, name, found)
         return found
 
-    def complete(self, value: Any, path: str, unknown: list[str]) -> Any:
+    def complete(self, value: Any, path: str, unknown: list[str], *, keep_nulls: bool = False) -> Any:
         """One value below the root pruned and defaulted."""
         if is_list(value) and self._items:
             items: list[Any] = value
-            return [self._items.complete(item, f"{path}[{index}]", unknown) for index, item in enumerate(items)]
+            return [self._items.complete(item, f"{path}[{index}]", unknown, keep_nulls=keep_nulls) for index, item in enumerate(items)]
         if not is_object(value):
             return value
         fields: Json = value
@@ -74,8 +72,8 @@ class Schema:
             schema = self._properties.get(name) or self._extra
             if schema is None:
                 self._keep_unknown(kept, name, child, below, unknown)
-            elif child is not None or schema.node.get("nullable"):
-                kept[name] = schema.complete(child, below, unknown)
+            elif child is not None or schema.node.get("nullable") or (keep_nulls and name not in self._defaults):
+                kept[name] = schema.complete(child, below, unknown, keep_nulls=keep_nulls)
         for name, default in self._defaults.items():
             if name not in kept:
                 kept[name] = self._properties[name].complete(default, f"{path}.{name}", unknown)
@@ -91,7 +89,7 @@ class Schema:
         """Add to `found` what is wrong with one value below the root."""
         node = self.node
         if not self._has_type(value):
-            wanted = node.get("type", "integer or string")
+            wanted = node.get("type", "integer,string")
             shown = "null" if value is None else _type_name(value)
             found.append(FieldError("FieldValueTypeInvalid", path, f'Invalid value: "{shown}": {path} in body must be of type {wanted}: "{shown}"'))
             return
@@ -122,6 +120,8 @@ class Schema:
             found.append(invalid_value(path, value, f"{path} in body should be at least {node['minLength']} chars long"))
         if len(value) > node.get("maxLength", len(value)):
             found.append(FieldError("FieldValueTooLong", path, f"Too long: may not be more than {node['maxLength']} bytes"))
+        if node.get("format") == "date-time" and not _MOMENT.fullmatch(value):
+            found.append(FieldError("FieldValueTypeInvalid", path, f'Invalid value: "{value}": {path} in body must be of type date-time: "{value}"'))
         if self._pattern and not self._pattern.search(value):
             found.append(invalid_value(path, value, f"{path} in body should match '{node['pattern']}'"))
 
@@ -156,17 +156,31 @@ class Schema:
             _check_unique(value, keys, path, found)
 
 
+def _stored(obj: Json, old: Json | None) -> Json:
+    """The parts of an object that are as they were; those of the old one, so that they are shared."""
+    if old is None:
+        return {}
+    return {key: old[key] for key, value in obj.items() if key not in _ROOT and key in old and (old[key] is value or same(old[key], value))}
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two values are the same JSON; Python alone would take 1, 1.0 and true for one value."""
+    return bool(one == other) and msgspec.json.encode(one, order="deterministic") == msgspec.json.encode(other, order="deterministic")
+
+
 def _check_unique(value: list[Any], keys: list[str], path: str, found: list[FieldError]) -> None:
-    seen: dict[bytes, None] = {}
+    seen: dict[bytes, int] = {}
     for index, item in enumerate(value):
         if not is_object(item):
+            if item is not None:
+                found.append(invalid_value(f"{path}[{index}]", item, "must be an object for an array of list-type map"))
             continue
         entry: Json = item
         identity = {key: entry[key] for key in keys if key in entry}
         encoded = msgspec.json.encode(identity)
-        if encoded in seen:
+        seen[encoded] = seen.get(encoded, 0) + 1
+        if seen[encoded] == 2:  # a third one is not told any more
             found.append(duplicate(f"{path}[{index}]", identity))
-        seen[encoded] = None
 
 
 def _type_name(value: Any) -> str:

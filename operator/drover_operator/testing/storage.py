@@ -7,7 +7,7 @@ rest. So nothing is ever copied deep, and each version is encoded once for all r
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ LOG_LIMIT = 100_000
 class Version:
     """One version of one object."""
 
-    __slots__ = ("_body", "_metadata_body", "data", "kind", "meta", "name", "namespace", "revision", "uid")
+    __slots__ = ("_body", "_metadata_body", "data", "kind", "labels", "meta", "name", "namespace", "revision", "uid")
 
     def __init__(self, kind: Kind, data: Json, revision: int) -> None:
         self.kind = kind
@@ -32,6 +32,7 @@ class Version:
         self.name: str = self.meta["name"]
         self.namespace: str = self.meta.get("namespace", "")
         self.uid: str = self.meta.get("uid", "")
+        self.labels: dict[str, str] = self.meta.get("labels") or {}
         self._body: bytes | None = None
         self._metadata_body: bytes | None = None
 
@@ -39,11 +40,6 @@ class Version:
     def key(self) -> str:
         """Order of lists, as in etcd."""
         return f"{self.namespace}/{self.name}"
-
-    @property
-    def labels(self) -> dict[str, str]:
-        """Labels of this version."""
-        return self.meta.get("labels") or {}
 
     @property
     def deleting(self) -> bool:
@@ -89,6 +85,52 @@ class Change:
         return "DELETED" if self.deleted else "MODIFIED" if self.previous else "ADDED"
 
 
+class _Space:
+    """The current versions of one kind in one namespace, in the order of their names and by their labels."""
+
+    def __init__(self) -> None:
+        self._versions: dict[str, Version] = {}
+        self._order: list[str] | None = None  # sorted once for many reads; None when a name came or went
+        self._labelled: dict[tuple[str, str], set[str]] = {}
+
+    def get(self, name: str) -> Version | None:
+        return self._versions.get(name)
+
+    def put(self, version: Version) -> Version | None:
+        """Replace, and answer what was there."""
+        previous = self._versions.get(version.name)
+        self._versions[version.name] = version
+        if previous is None:
+            self._order = None
+        elif previous.labels == version.labels:
+            return previous
+        else:
+            self._unlabel(previous)
+        for label in version.labels.items():
+            self._labelled.setdefault(label, set()).add(version.name)
+        return previous
+
+    def remove(self, name: str) -> None:
+        self._unlabel(self._versions.pop(name))
+        self._order = None
+
+    def _unlabel(self, version: Version) -> None:
+        for label in version.labels.items():
+            self._labelled[label].discard(version.name)
+
+    def in_order(self) -> list[Version]:
+        if self._order is None:
+            self._order = sorted(self._versions)
+        return [self._versions[name] for name in self._order]
+
+    def labelled(self, labels: Mapping[str, str]) -> list[Version]:
+        """Those that carry all these labels."""
+        if not labels:
+            return self.in_order()
+        names = set.intersection(*(self._labelled.get(label, set()) for label in labels.items()))
+        return [self._versions[name] for name in sorted(names)]
+
+
 Subscriber = Callable[[Change], None]
 
 
@@ -100,14 +142,15 @@ class Storage:
         self.compacted = 0
         self._clock = clock
         self._moments: deque[tuple[float, int]] = deque(maxlen=LOG_LIMIT)  # when each version came to be
-        self._objects: dict[Kind, dict[str, dict[str, Version]]] = {kind: {} for kind in KINDS}
+        self._spaces: dict[Kind, dict[str, _Space]] = {kind: {} for kind in KINDS}
         self._uids: dict[str, Version] = {}
         self._logs: dict[Kind, deque[Change]] = {kind: deque(maxlen=LOG_LIMIT) for kind in KINDS}
         self._subscribers: dict[Kind, list[Subscriber]] = {kind: [] for kind in KINDS}
 
     def get(self, kind: Kind, namespace: str, name: str) -> Version | None:
         """The current version of an object."""
-        return self._objects[kind].get(namespace, {}).get(name)
+        space = self._spaces[kind].get(namespace)
+        return space.get(name) if space else None
 
     def get_at(self, kind: Kind, namespace: str, name: str, revision: int) -> Version | None:
         """The version of an object that was current at `revision`, as far back as the log goes."""
@@ -130,9 +173,15 @@ class Storage:
 
     def items(self, kind: Kind, namespace: str = "") -> list[Version]:
         """The current versions in the order of their keys."""
-        spaces = self._objects[kind]
-        names = [namespace] if namespace else sorted(spaces)
-        return [objects[name] for space in names for objects in (spaces.get(space, {}),) for name in sorted(objects)]
+        spaces = self._spaces[kind]
+        if namespace:
+            return spaces[namespace].in_order() if namespace in spaces else []
+        return [version for name in sorted(spaces) for version in spaces[name].in_order()]
+
+    def labelled(self, kind: Kind, namespace: str, labels: Mapping[str, str]) -> list[Version]:
+        """The current versions in a namespace that carry all these labels, in the order of their names."""
+        space = self._spaces[kind].get(namespace)
+        return space.labelled(labels) if space else []
 
     def items_at(self, kind: Kind, namespace: str, revision: int) -> list[Version]:
         """The versions that were current at `revision`, which must not be compacted."""
@@ -153,9 +202,7 @@ class Storage:
         self.revision += 1
         stored = {**data, "metadata": {**data["metadata"], "resourceVersion": str(self.revision)}}
         version = Version(kind, stored, self.revision)
-        space = self._objects[kind].setdefault(version.namespace, {})
-        previous = space.get(version.name)
-        space[version.name] = version
+        previous = self._spaces[kind].setdefault(version.namespace, _Space()).put(version)
         self._uids[version.uid] = version
         self._publish(kind, Change(self.revision, version, previous))
         return version
@@ -163,7 +210,7 @@ class Storage:
     def remove(self, version: Version) -> Version:
         """Remove an object; answers its last state at the version of the removal."""
         self.revision += 1
-        del self._objects[version.kind][version.namespace][version.name]
+        self._spaces[version.kind][version.namespace].remove(version.name)
         del self._uids[version.uid]
         data = {**version.data, "metadata": {**version.meta, "resourceVersion": str(self.revision)}}
         last = Version(version.kind, data, self.revision)

@@ -52,8 +52,9 @@ class Host:
         self._loop.watched[self] = None
 
     def thaw(self) -> None:
-        """Go on, with all that has become due in the meantime."""
-        self.frozen = False
+        """Go on, with all that has become due in the meantime; an appointment that is left is kept no more."""
+        self.frozen, self._appointment = False, None
+        self._loop.watched.pop(self, None)
         parked, self._parked = self._parked, []
         for handle, resume in parked:
             if not handle.cancelled():

@@ -17,6 +17,7 @@ from drover_operator.testing.selectors import Selection
 from drover_operator.testing.storage import Change, Storage, Version
 
 BOOKMARK_INTERVAL = 60.0
+BOOKMARK_BEFORE_END = 2.0
 _INSTANT = 1e-9  # seconds; timers of the loop are as exact as floating point is
 
 
@@ -150,8 +151,9 @@ class WatchStream:
                 self._on_change(change)
         self._unsubscribe = self._storage.subscribe(options.kind, self._on_change)
         self._timers["end"] = self._loop.call_later(options.timeout, self._end)
+        self._last = self._loop.time() + options.timeout - BOOKMARK_BEFORE_END
         if options.bookmarks:
-            self._timers["bookmark"] = self._loop.call_later(BOOKMARK_INTERVAL, self._bookmark_again)
+            self._plan_bookmark()
 
     def _on_change(self, change: Change) -> None:
         if self._ended:
@@ -179,11 +181,17 @@ class WatchStream:
 
     def _bookmark_again(self) -> None:
         self._bookmark({})
-        self._timers["bookmark"] = self._loop.call_later(BOOKMARK_INTERVAL, self._bookmark_again)
+        self._plan_bookmark()
+
+    def _plan_bookmark(self) -> None:
+        """Every minute, and shortly before the end."""
+        now = self._loop.time()
+        due = self._last if now < self._last < now + BOOKMARK_INTERVAL else now + BOOKMARK_INTERVAL
+        self._timers["bookmark"] = self._loop.call_at(due, self._bookmark_again)
 
     def _bookmark(self, annotations: dict[str, str]) -> None:
         kind = self._options.kind
-        meta: Json = {"resourceVersion": str(self._storage.revision), "creationTimestamp": None}
+        meta: Json = {"resourceVersion": str(self._storage.revision)}
         if annotations:
             meta["annotations"] = annotations
         self._push("BOOKMARK", None, msgspec.json.encode({"kind": kind.kind, "apiVersion": kind.api_version, "metadata": meta}))

@@ -13,7 +13,7 @@ def roster(facts: Facts) -> Roster:
     """All instances of the service, in the order of revision and slot. A pod whose name is not of our making is no instance."""
     min_ready = parse_duration(facts.service.spec.rollout.rolling.min_ready)
     found = [_instance(facts, pod, min_ready) for pod in facts.pods]
-    return tuple(sorted((each for each in found if each is not None), key=lambda i: (i.revision, i.slot, i.name)))
+    return tuple(sorted((each for each in found if each is not None), key=lambda i: (i.revision, i.slot, i.pod.metadata.name)))
 
 
 def _instance(facts: Facts, pod: Pod, min_ready: float) -> Instance | None:

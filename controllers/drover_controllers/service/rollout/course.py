@@ -5,7 +5,10 @@ from collections.abc import Mapping
 
 import msgspec
 
+from drover_controllers.service import build
+from drover_controllers.service.naming import GATE, place_of
 from drover_controllers.service.values import Course, Demand, Facts, Memory, Population, Revision
+from drover_operator.api.builtin import Pod
 from drover_operator.api.meta import seconds_of, utc
 from drover_operator.core.clock import parse_duration
 from drover_operator.core.reasons import Reason
@@ -13,19 +16,21 @@ from drover_operator.core.reasons import Reason
 NOBODY = Population()
 
 
-def remembered(facts: Facts, population: Mapping[str, Population], replicas: int) -> tuple[Memory, bool]:
+def remembered(facts: Facts, population: Mapping[str, Population]) -> tuple[Memory, bool]:
     """What the status remembers; when that is lost, what the revisions and the instances show. The flag says that it was lost.
 
-    A revision that alone fills the service has proved itself; else the one that served before the newest one counts as stable.
+    A revision that is alone and serves has proved itself, even if instances of it are missing just now; else the one that served before
+    the newest one counts as stable. Where no instance is left that could show anything, the only revision there ever was is held.
     """
     memory = facts.service.status.rollout
-    if memory.target or not population:
+    if memory.target or not facts.revisions:
         return memory, False
-    whole = [name for name, each in population.items() if each.in_service >= replicas > 0]
-    newest = max((r for r in facts.revisions.values() if r.name in population), key=lambda r: r.number, default=None)
+    alone = [name for name, each in population.items() if each.in_service and len(population) == 1]
+    shown = [each for each in facts.revisions.values() if each.name in population or not population]
+    newest = max(shown, key=lambda r: r.number, default=None)
     before = newest.stable_before if newest is not None and newest.stable_before in facts.revisions else ""
-    stable = whole[0] if len(whole) == len(population) == 1 else before
-    return msgspec.structs.replace(memory, stable=stable), True
+    only = newest.name if newest is not None and not population else ""
+    return msgspec.structs.replace(memory, stable=alone[0] if alone else before or only), True
 
 
 def course(facts: Facts, memory: Memory, *, memory_lost: bool = False) -> Course:
@@ -61,7 +66,9 @@ def _target(facts: Facts, stable: str) -> tuple[str, Reason | None, str]:
 
 
 def rejected(facts: Facts, revision: Revision) -> str:
-    """The server's words if it refused pods of this revision for their fields, else ""."""
+    """Why no pod of this revision can be had: in our words when none can be built, in the server's when it refused one; else ""."""
+    if why := build.unreadable(revision.template):
+        return why
     verdict = facts.verdicts.get(f"try pods/{revision.name}")
     return verdict.message if verdict is not None and verdict.refused and not verdict.retryable else ""
 
@@ -108,10 +115,23 @@ def complete(way: Course, demand: Demand, population: Mapping[str, Population]) 
 def overdue(facts: Facts, memory: Memory, way: Course) -> float | None:
     """Seconds until the target is given up; 0 or less: now. None where no deadline runs.
 
-    While it is not recorded (a quota refuses the try, say) it has not been tried, so that it cannot have failed.
+    While it is not recorded (a quota refuses the try, say) it has not been tried, so that it cannot have failed. An instance that
+    enters service is progress, and so is one that could: that we have not seen it earlier is no fault of the revision. But not while one
+    of them has failed: instances that enter and fail again and again would never be given up.
     """
     tried = facts.revisions.get(way.target)
     if tried is None or facts.service.spec.paused or way.kind not in ("Provision", "Update") or memory.target != way.target:
         return None
-    last = max(seconds_of(memory.started_at), seconds_of(memory.progressed_at), tried.recorded_at)
+    mine = [pod for pod in facts.pods if (place_of(pod.metadata.name) or ("",))[0] == way.target]
+    failing = any(pod.status.phase in ("Failed", "Succeeded") for pod in mine)
+    entered = 0.0 if failing else max((_entered(pod, facts.now) for pod in mine), default=0.0)
+    last = max(seconds_of(memory.started_at), seconds_of(memory.progressed_at), tried.recorded_at, entered)
     return last + parse_duration(facts.service.spec.rollout.progress_deadline) - facts.now
+
+
+def _entered(pod: Pod, now: float) -> float:
+    """When an instance entered service, in seconds since the epoch: now, if it is about to."""
+    gate = pod.status.condition(GATE)
+    if gate is not None:
+        return seconds_of(gate.last_transition_time) if gate.status == "True" else 0.0
+    return now if pod.status.is_true("ContainersReady") and pod.metadata.deletion_timestamp is None else 0.0
