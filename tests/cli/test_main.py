@@ -154,7 +154,7 @@ def point(monkeypatch: pytest.MonkeyPatch, folder: Path, server: str) -> None:
 
 USAGE = [
     ("a verb with a slip", ["statsu"], "unknown verb 'statsu'; did you mean status?"),
-    ("a verb like none", ["zzz"], "unknown verb 'zzz'; verbs are status, import, version"),
+    ("a verb like none", ["zzz"], "unknown verb 'zzz'; verbs are status, import, version, sandbox"),
     (
         "kubectl's habit of options first",
         ["-n", "shop", "status"],

@@ -21,6 +21,7 @@ from drover_operator.kube.errors import DroverError
 
 DISTRIBUTION = "drover-operator"
 DEBUG = "DROVER_DEBUG"
+HELP = ("-h", "--help")
 DESCRIPTION = "Look at the services that Drover runs, and bring in existing ones."
 EXAMPLES = f"""\
 examples:
@@ -75,29 +76,48 @@ class Parser(argparse.ArgumentParser):
 
 def _run(argv: Sequence[str]) -> int:
     parser, verbs = _parser()
-    if not argv:
-        parser.print_help()
-        return Exit.DONE
-    _check_verb(argv[0], verbs)
+    built_in = tuple(verbs.choices)
+    if not argv or argv[0] in HELP:
+        return _help(parser, verbs, built_in)
+    if argv[0] not in built_in:
+        _add_verb(argv[0], verbs, built_in)
     args = parser.parse_args(argv)
     return int(args.run(args))
 
 
-def _parser() -> tuple[Parser, tuple[str, ...]]:
+def _parser() -> tuple[Parser, Any]:
+    """The parser with the verbs of this package, and what more verbs are added to."""
     parser = Parser(prog="kubectl drover", description=DESCRIPTION, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
     verbs = parser.add_subparsers(metavar="VERB", title="verbs", required=True)
     for add in (status_verb.add_parser, import_verb.add_parser, _add_version):
         add(verbs)
-    return parser, tuple(verbs.choices)
+    return parser, verbs
 
 
-def _check_verb(first: str, verbs: tuple[str, ...]) -> None:
-    if first in (*verbs, "-h", "--help"):
-        return
+def _help(parser: Parser, subparsers: Any, built_in: tuple[str, ...]) -> Exit:
+    """The help with the verbs of other packages; one of them that cannot be loaded takes nothing away from the rest."""
+    from drover_operator.cli import extensions
+
+    broken = list(extensions.add_all(built_in, subparsers))
+    parser.print_help()
+    for each in broken:
+        print(f"warning: {each}", file=sys.stderr)
+    return Exit.DONE
+
+
+def _add_verb(first: str, subparsers: Any, built_in: tuple[str, ...]) -> None:
+    """Add the verb of another package, or say what is wrong with the first word."""
     if first.startswith("-"):
         raise Failure(f"option {first} before the verb; options come after it, as in kubectl drover status -n NAMESPACE", Exit.USAGE)
-    close = difflib.get_close_matches(first, verbs, n=1)
-    raise Failure(f"unknown verb '{first}'; " + (f"did you mean {close[0]}?" if close else f"verbs are {', '.join(verbs)}"), Exit.USAGE)
+    from drover_operator.cli import extensions
+
+    offered = extensions.names()
+    if first in offered:
+        extensions.add(first, subparsers)
+        return
+    known = list(dict.fromkeys((*built_in, *offered)))
+    close = difflib.get_close_matches(first, known, n=1)
+    raise Failure(f"unknown verb '{first}'; " + (f"did you mean {close[0]}?" if close else f"verbs are {', '.join(known)}"), Exit.USAGE)
 
 
 def _add_version(subparsers: SubParsers) -> None:
