@@ -8,6 +8,10 @@ KWOK ?= 5
 NODES ?= 0
 FAST ?=
 FROM ?=
+GROUP ?=
+SEEDS ?= 10000
+FIRST ?= 1000
+SEED ?= 0
 
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 PY := .venv/bin/python
@@ -68,6 +72,22 @@ test-fast: setup ## The tiers that need no cluster
 test-api: setup ## The tier on a real kube-apiserver, etcd, controller manager and scheduler
 	@$(PY) -m tools.tiers api
 
+.PHONY: scenarios
+scenarios: setup ## The suites in the simulator: crashes, schedules, single faults, fuzz, small scope; tests/out/scenarios.json
+	@$(PY) -m tools.tiers scenarios
+
+.PHONY: scenarios-long
+scenarios-long: setup ## Thousands of other schedules on all cores: SEEDS=10000 FIRST=1000
+	@PYTHONPATH=tests $(PY) -m scenarios --seeds $(SEEDS) --first $(FIRST)
+
+.PHONY: scenario
+scenario: setup ## Play one schedule and show what was written: SEED=17
+	@PYTHONPATH=tests $(PY) -m scenarios --seed $(SEED)
+
+.PHONY: bench
+bench: setup ## Measure what is published, on a quiet machine: GROUP=decide runs one group; a table, and bench/out/latest.json
+	@$(PY) -m bench $(GROUP)
+
 .PHONY: fmt
 fmt: setup ## Format
 	@.venv/bin/ruff format .
@@ -97,7 +117,7 @@ check: lint type verify test ## Exactly what CI runs
 
 .PHONY: clean
 clean: ## Remove the environment and caches of this folder
-	@rm -rf .venv .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/out
+	@rm -rf .venv .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/out bench/out
 
 .PHONY: help
 help: ## This list

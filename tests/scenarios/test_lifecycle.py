@@ -13,7 +13,7 @@ async def run_web(world: World, **spec) -> None:
 
 
 def budget(world: World, fewest: int, most: int) -> None:
-    world.floor, world.ceiling = (lambda: fewest), (lambda: most)
+    world.bounds(fewest, most)
 
 
 def test_a_new_service_reaches_run_with_all_that_it_owns():

@@ -1,27 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A world for scenarios: the simulated cluster, the real operator in it, and a watcher that checks invariants at every write."""
+"""A world for scenarios: the simulated cluster, the real operator in it, trouble on the way, and invariants at every instant."""
 
-import asyncio
 import copy
-from collections.abc import Callable, Coroutine
+import logging
+from collections import Counter
+from collections.abc import Callable, Coroutine, MutableMapping
 from random import Random
 from typing import Any
 
-from drover_controllers.service import CONTROLLER
-from drover_controllers.service.lifecycle import EDGES
-from drover_operator.kube.errors import DroverError
+import structlog
+from scenarios.crew import TIMING, Life, Operator, Trouble
+from scenarios.invariants import GATE, NAMESPACE, Invariants, Json, kstatus, leaving
+
 from drover_operator.kube.transport import Reply, Request
-from drover_operator.runtime.election import Timing
-from drover_operator.runtime.process import Process, Settings
-from drover_operator.testing import SimulatedCluster, virtualtime
+from drover_operator.testing import Deliver, SimulatedCluster, WatchEvent, virtualtime
+from drover_operator.testing.faults import DEFAULT_LATENCY, Delivery
 
-NAMESPACE = "shop"
-GATE = "drover.dev/in-service"
+__all__ = ["GATE", "NAMESPACE", "OPERATOR", "TIMING", "Life", "Operator", "Trouble", "World", "kstatus", "leaving", "play", "service", "state"]
+
 OPERATOR = "drover:operator:0"
-TIMING = Timing(duration=3.0, renew_deadline=2.0, retry=0.5)
+BOOKKEEPING = ("leases", "configmaps", "events")
 
 
-def service(name: str = "web", *, replicas: int = 3, image: str = "app:1.0", **spec: Any) -> dict[str, Any]:
+def service(name: str = "web", *, replicas: int = 3, image: str = "app:1.0", **spec: Any) -> Json:
     """A small ManagedService with one port."""
     template = {"spec": {"containers": [{"name": "server", "image": image}]}}
     return {
@@ -32,102 +33,129 @@ def service(name: str = "web", *, replicas: int = 3, image: str = "app:1.0", **s
     }
 
 
-class Crash(BaseException):
-    """The operator's process ends here and now; not an Exception, so that no handler of ours can outlive it."""
+def is_effect(request: Request) -> bool:
+    """Whether a request writes something that counts: no lease, no event."""
+    return request.mutating and not any(each in request.path for each in BOOKKEEPING)
 
 
 class World:
-    """One cluster and any number of operator processes, one after the other or side by side."""
+    """One cluster and any number of operators, one after the other or side by side."""
 
     def __init__(self, seed: int) -> None:
         self.cluster = SimulatedCluster(seed=seed, nodes=3)
         self.cluster.create_namespace(NAMESPACE)
-        self._random = Random(seed)
-        self._tasks: list[asyncio.Task[None]] = []
-        self.processes: list[Process] = []
-        self.born = 0
-        self.phases: list[str] = []
-        self.problems: list[str] = []
-        self.floor: Callable[[], int] = lambda: 0
-        self.ceiling: Callable[[], int] = lambda: 10_000
+        self.watcher = Invariants(self.cluster)
+        self.operators: list[Operator] = []
+        self.troubles: list[Trouble] = []
         self.write_points = 0
-        self._proved: set[int] = set()  # generations that were once reached: a loss after that is seen a moment later
-        self._crash_at: tuple[int, str] | None = None
-        self.crashed = False
+        self.crashed = 0
+        self.patience = 1.0  # factor on all waits: what is refused for its fields is tried again after five minutes
+        self._lag = 0.0
+        self._random = Random(seed)
+        self._crashes: dict[int, str] = {}
 
     # -- processes
-    def operator(self, identity: str = "") -> asyncio.Task[None]:
+    def operator(self, identity: str = "", *, rate: float = 1.0) -> Operator:
         """Start an operator; it is started anew when it crashes or loses its lease, as a kubelet would."""
-        self.born += 1
-        task = asyncio.create_task(self._keep(identity or f"op-{self.born}"))
-        self._tasks.append(task)
-        return task
+        name = identity or f"op-{len(self.operators) + 1}"
+        found = Operator(self.cluster, name, Random(self._random.random()), rate=rate, connect=self._connect)
+        self.operators.append(found)
+        return found
 
-    async def _keep(self, identity: str) -> None:
-        life = 0
-        while True:
-            life += 1
-            transport = self.cluster.transport(user="operator")
-            transport.faults.before, transport.faults.after = self._before, self._after
-            settings = Settings(identity=f"{identity}-{life}", timing=TIMING, workers=4, shell=False)
-            process = Process(transport, (CONTROLLER,), settings, clock=self.cluster.now, random=Random(self._random.random()))
-            self.processes.append(process)
-            try:
-                await process.run()
-                return
-            except (Crash, DroverError, BaseExceptionGroup):
-                await asyncio.sleep(0.5)
+    @property
+    def lives(self) -> list[Life]:
+        """Every process that there ever was."""
+        return [life for operator in self.operators for life in operator.lives]
+
+    @property
+    def leader(self) -> Life | None:
+        """The process that believes that it leads, if there is exactly one."""
+        leaders = [life for life in self.lives if life.leading and not life.over.is_set()]
+        return leaders[0] if len(leaders) == 1 else None
+
+    @property
+    def lag(self) -> float:
+        """Seconds by which what the processes see trails what is."""
+        return self._lag
+
+    @lag.setter
+    def lag(self, seconds: float) -> None:
+        self._lag = seconds
+        for life in self.lives:
+            life.transport.faults.lag = seconds
+            life.transport.break_streams()
 
     def crash_at(self, point: int, when: str) -> None:
-        """End the process at its n-th write of objects, `before` it is sent or `after` it was applied and before the reply."""
-        self._crash_at = (point, when)
+        """Kill the process at its n-th write that counts: `before` it arrives, or `after` it was applied and before the reply."""
+        self._crashes[point] = when
 
-    def _counts(self, request: Request) -> bool:
-        return request.mutating and "leases" not in request.path and "configmaps" not in request.path and "events" not in request.path
+    def _connect(self, life: Life) -> None:
+        faults = life.transport.faults
+        faults.lag = self._lag
+        faults.before = lambda request: self._before(life, request)
+        faults.after = lambda request, reply: self._after(life, request, reply)
+        faults.event = lambda resource, event: self._event(life, resource, event)
+        faults.latency = lambda request: max((each.latency(life, request) for each in self.troubles), default=DEFAULT_LATENCY)
+        faults.rewind = lambda request: max((each.rewind(life, request) for each in self.troubles), default=0.0)
 
-    def _before(self, request: Request) -> Reply | BaseException | None:
-        if not self._counts(request):
-            return None
-        self.write_points += 1
-        return self._crash("before")
+    def _before(self, life: Life, request: Request) -> Reply | BaseException | None:
+        if is_effect(request):
+            self.write_points += 1
+            if self._crash(life, "before"):
+                return ConnectionError("the process is dead")
+        return next((outcome for each in self.troubles if (outcome := each.before(life, request)) is not None), None)
 
-    def _after(self, request: Request, reply: Reply) -> Reply | BaseException:
-        if self._counts(request) and (crash := self._crash("after")):
-            return crash
-        self.check()
+    def _after(self, life: Life, request: Request, reply: Reply) -> Reply | BaseException:
+        if is_effect(request):
+            self._crash(life, "after")
+        for each in self.troubles:
+            outcome = each.after(life, request, reply)
+            if not isinstance(outcome, Reply):
+                return outcome
+            reply = outcome
         return reply
 
-    def _crash(self, when: str) -> BaseException | None:
-        if self._crash_at == (self.write_points, when):
-            self._crash_at = None
-            self.crashed = True
-            return Crash()  # the new process waits for the lease of the dead one, as in life
-        return None
+    def _event(self, life: Life, resource: str, event: WatchEvent) -> Delivery:
+        verdicts = (each.event(life, resource, event) for each in self.troubles)
+        return next((verdict for verdict in verdicts if verdict is not Deliver.NOW), Deliver.NOW)
+
+    def _crash(self, life: Life, when: str) -> bool:
+        if self._crashes.get(self.write_points) != when:
+            return False
+        del self._crashes[self.write_points]
+        self.crashed += 1
+        life.kill()  # the new process waits for the lease of the dead one, as in life
+        return True
+
+    # -- invariants
+    @property
+    def problems(self) -> list[str]:
+        """What was seen that must never be."""
+        return self.watcher.problems
+
+    def bounds(self, fewest: int, most: int) -> None:
+        """From now on: at least so many in discovery, at most so many instances."""
+        self.watcher.floor, self.watcher.ceiling = (lambda: fewest), (lambda: most)
 
     # -- what is seen
-    def pods(self, name: str = "web") -> list[dict[str, Any]]:
-        return [p for p in self.cluster.objects("pods", NAMESPACE) if p["metadata"]["labels"].get("drover.dev/service") == name]
+    def pods(self, name: str = "web") -> list[Json]:
+        return [p for p in self.cluster.objects("pods", NAMESPACE) if p["metadata"].get("labels", {}).get("drover.dev/service") == name]
 
-    def status(self, name: str = "web") -> dict[str, Any]:
+    def live(self, name: str = "web") -> list[Json]:
+        return [p for p in self.pods(name) if not leaving(p)]
+
+    def status(self, name: str = "web") -> Json:
         found = self.cluster.find("managedservices", NAMESPACE, name)
         return (found or {}).get("status", {})
 
-    def ready_endpoints(self, name: str = "web") -> list[str]:
-        slices = [s for s in self.cluster.objects("endpointslices", NAMESPACE) if s["metadata"]["labels"].get("kubernetes.io/service-name") == name]
-        return [e["targetRef"]["uid"] for s in slices for e in s.get("endpoints") or () if e.get("conditions", {}).get("ready") is not False]
+    def ready_endpoints(self) -> list[str]:
+        return self.watcher.ready_endpoints()
 
-    def condition(self, kind: str, name: str = "web") -> dict[str, Any]:
+    def condition(self, kind: str, name: str = "web") -> Json:
         return next((c for c in self.status(name).get("conditions", ()) if c["type"] == kind), {})
 
     def images(self, name: str = "web") -> dict[str, int]:
-        tally: dict[str, int] = {}
-        for pod in self.live(name):
-            image = pod["spec"]["containers"][0]["image"]
-            tally[image] = tally.get(image, 0) + 1
-        return tally
-
-    def live(self, name: str = "web") -> list[dict[str, Any]]:
-        return [p for p in self.pods(name) if not leaving(p)]
+        return dict(Counter(pod["spec"]["containers"][0]["image"] for pod in self.live(name)))
 
     def converged(self, name: str = "web") -> bool:
         found = self.cluster.find("managedservices", NAMESPACE, name)
@@ -141,7 +169,7 @@ class World:
     async def until(self, holds: Callable[[], bool], within: float = 120.0) -> float:
         """Wait in virtual time; on a time-out show what is there."""
         try:
-            took = await self.cluster.until(holds, within)
+            took = await self.cluster.until(holds, within * self.patience)
         except TimeoutError:
             pods = [(p["metadata"]["name"], p.get("status", {}).get("phase"), leaving(p)) for p in self.pods()]
             raise AssertionError(f"not within {within} s; status: {self.status()}; pods: {pods}") from None
@@ -153,70 +181,35 @@ class World:
         mine = [w for w in self.cluster.writes if w.user.startswith("drover:operator") and w.resource not in ("leases", "events", "events.events.k8s.io")]
         return [w for w in mine if not verbs or w.verb in verbs]
 
-    # -- invariants, at every write
-    def check(self) -> None:
-        """Called after each write of the operator; collects what is wrong."""
-        live, ready = self.live(), self.ready_endpoints()
-        if len(live) > self.ceiling():
-            self.problems.append(f"{len(live)} instances, at most {self.ceiling()}")
-        if len(ready) < self.floor():
-            self.problems.append(f"{len(ready)} in discovery, at least {self.floor()}")
-        places = [(p["metadata"]["labels"]["drover.dev/revision"], p["metadata"]["labels"]["drover.dev/slot"]) for p in live]
-        if len(places) != len(set(places)):
-            self.problems.append(f"a slot is filled twice: {sorted(places)}")
-        self._check_status()
-
-    def _check_status(self) -> None:
-        found = self.cluster.find("managedservices", NAMESPACE, "web")
-        if not found or not found.get("status"):
-            return
-        history = found["status"].get("history", [])
-        for change in history:
-            if change["to"] not in EDGES[change.get("from")]:
-                self.problems.append(f"no edge from {change.get('from')} to {change['to']}")
-        generation = found["metadata"]["generation"]
-        if "pin" in found["spec"] or generation in self._proved or kstatus(found) != "Current":
-            return
-        if self._reached(found):
-            self._proved.add(generation)
-        else:
-            self.problems.append(f"Current too early: {found['status'].get('ready')} of {found['spec']['replicas']}")
-
-    def _reached(self, found: dict[str, Any]) -> bool:
-        image = found["spec"]["template"]["spec"]["containers"][0]["image"]
-        return self.images().get(image, 0) >= found["spec"]["replicas"]
+    def effects(self) -> Counter[str]:
+        """How often the operator created and ended what: the same in every run that ends well."""
+        changed = [w for w in self.writes("create", "delete") if w.changed and not w.dry_run and w.resource != "configmaps"]
+        return Counter(f"{write.verb} {write.resource}" for write in changed)
 
     async def end(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for each in self.operators:
+            await each.end()
         await self.cluster.stop()
 
 
-def leaving(pod: dict[str, Any]) -> bool:
-    """Whether the pod is being ended, was taken out of service, or has failed."""
-    gate = next((c for c in pod.get("status", {}).get("conditions", ()) if c["type"] == GATE), {})
-    return "deletionTimestamp" in pod["metadata"] or gate.get("status") == "False" or pod.get("status", {}).get("phase") in ("Failed", "Succeeded")
+_errors: list[str] = []
 
 
-def kstatus(item: dict[str, Any]) -> str:
-    """The verdict of kstatus on a custom resource, by its published algorithm."""
-    status, meta = item.get("status", {}), item["metadata"]
-    if "deletionTimestamp" in meta:
-        return "Terminating"
-    if status.get("observedGeneration", meta["generation"]) != meta["generation"]:
-        return "InProgress"
-    conditions = {c["type"]: c["status"] for c in status.get("conditions", ())}
-    if conditions.get("Reconciling") == "True":
-        return "InProgress"
-    if conditions.get("Stalled") == "True":
-        return "Failed"
-    return "InProgress" if conditions.get("Ready") == "False" else "Current"
+def _collect(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    _errors.append(f"{event.get('event')}: {event.get('exception', '')}")
+    raise structlog.DropEvent
+
+
+def listen_for_errors() -> None:
+    """Only what is logged as an error is looked at: it is a bug. Everything else would take half of the time."""
+    _errors.clear()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR), processors=[structlog.processors.format_exc_info, _collect])
 
 
 def play(scenario: Callable[[World], Coroutine[Any, Any, None]], seed: int = 1, prepare: Callable[[World], None] = lambda _: None) -> World:
     """Run one scenario in virtual time from its seed; returns the world for more questions."""
     worlds: list[World] = []
+    listen_for_errors()
 
     async def main() -> None:
         world = World(seed)
@@ -230,6 +223,7 @@ def play(scenario: Callable[[World], Coroutine[Any, Any, None]], seed: int = 1, 
 
     virtualtime.run(main)
     assert not worlds[0].problems, (f"seed {seed}", worlds[0].problems[:3])
+    assert not _errors, (f"seed {seed}", _errors[:1])
     return worlds[0]
 
 

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The flows that a service goes through, each from a service in Run (but the first), with the bounds that hold meanwhile."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from scenarios.world import NAMESPACE, World, service
+
+Flow = Callable[[World], Coroutine[Any, Any, None]]
+
+
+async def started(world: World, **spec: Any) -> None:
+    """A service in Run; write points are counted from here."""
+    world.operator()
+    world.cluster.apply(service(**spec))
+    await world.until(world.converged)
+    world.write_points = 0
+
+
+async def create(world: World) -> None:
+    world.operator()
+    world.cluster.apply(service())
+    await world.until(world.converged)
+
+
+async def roll(world: World) -> None:
+    world.bounds(3, 4)
+    world.cluster.apply(service(image="app:2.0"))
+    await world.until(lambda: world.converged() and world.images() == {"app:2.0": 3})
+
+
+async def scale_out(world: World) -> None:
+    world.cluster.scale(NAMESPACE, "web", 5)
+    await world.until(lambda: world.converged() and len(world.pods()) == 5)
+
+
+async def scale_in(world: World) -> None:
+    world.bounds(1, 5)
+    world.cluster.scale(NAMESPACE, "web", 1)
+    await world.until(lambda: world.converged() and len(world.pods()) == 1)
+
+
+async def change_of_mind(world: World) -> None:
+    world.bounds(3, 4)
+    world.cluster.apply(service(image="app:2.0"))
+    await world.until(lambda: world.images().get("app:2.0", 0) >= 1)
+    world.cluster.apply(service(image="app:3.0"))
+    await world.until(lambda: world.converged() and world.images() == {"app:3.0": 3})
+
+
+async def roll_back(world: World) -> None:
+    world.bounds(3, 4)
+    world.cluster.set_image_behaviour("app:bad", "never-ready")
+    world.cluster.apply(service(image="app:bad", rollout={"progressDeadline": "30s"}))
+    await world.until(lambda: world.status().get("summary") == "RolledBack" and world.images() == {"app:1.0": 3} and len(world.pods()) == 3, within=300)
+    await world.until(lambda: world.status().get("phase") == "Run" and not world.status().get("plan"))
+
+
+async def pin(world: World) -> None:
+    world.bounds(3, 4)
+    first = next(r["metadata"]["name"] for r in world.cluster.objects("controllerrevisions", NAMESPACE) if r["revision"] == 1)
+    world.cluster.apply(service(image="app:2.0", pin={"revision": first}))
+    await world.until(lambda: world.images() == {"app:1.0": 3} and len(world.pods()) == 3 and world.status().get("phase") == "Run")
+
+
+async def repair(world: World) -> None:
+    victim = world.pods()[0]["metadata"]
+    world.cluster.evict(NAMESPACE, victim["name"])
+    await world.until(lambda: victim["uid"] not in [p["metadata"]["uid"] for p in world.pods()] and world.converged())
+
+
+async def delete(world: World) -> None:
+    world.cluster.delete("managedservices", NAMESPACE, "web")
+    await world.until(lambda: world.cluster.find("managedservices", NAMESPACE, "web") is None and not world.pods())
+
+
+FLOWS: dict[str, Flow] = {
+    "create": create,
+    "rolling update": roll,
+    "scale out": scale_out,
+    "scale in": scale_in,
+    "change of mind": change_of_mind,
+    "rollback by deadline": roll_back,
+    "pin": pin,
+    "repair": repair,
+    "delete": delete,
+}
+
+
+def scenario(name: str, prepare: Callable[[World], None] = lambda _: None) -> Flow:
+    """A flow from its start to the last status; `prepare` is called when its write points begin to count."""
+
+    async def played(world: World) -> None:
+        if name != "create":
+            await started(world)
+        if name == "pin":
+            await roll(world)
+            world.write_points = 0
+        prepare(world)
+        await FLOWS[name](world)
+        await asyncio.sleep(10)  # until the last status is told
+
+    return played
