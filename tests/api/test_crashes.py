@@ -69,7 +69,12 @@ def test_operator_killed_while_it_destroys(space: Space, alone: Crew) -> None:
 
 
 def test_api_server_killed_in_mid_update(space: Space, alone: Crew) -> None:
-    """The API server dies with SIGKILL while a service rolls, and comes back: the operator goes on, or another one does."""
+    """The API server dies with SIGKILL while a service rolls, and comes back: the operator goes on, or another one does.
+
+    No namespace may be on its way out meanwhile: an API server that has just started does not know our kind for a moment, and the
+    namespace controller then takes a namespace away under the services in it.
+    """
+    until(lambda: all(each["status"]["phase"] == "Active" for each in space.kube.call("get", "/api/v1/namespaces")["items"]), "earlier namespaces are gone", seconds=60)
     operator = alone.one()
     space.create(service("shop", replicas=6, rollout={"rolling": {"maxSurge": 2}}))
     space.converged("shop")

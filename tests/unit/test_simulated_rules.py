@@ -108,6 +108,14 @@ BROKEN: list[tuple[str, int, Json, str, str, str]] = [
         "a number and a text are both nothing",
     ),
     (
+        "spec.rollout",
+        0,
+        service(rollout={"progressDeadline": "30s", "rolling": {"minReady": "30s"}}),
+        "spec.rollout",
+        "Invalid value: spec.rollout.rolling.minReady must be shorter than spec.rollout.progressDeadline: no instance could ever count in time (30s against 30s)",
+        "two durations against each other",
+    ),
+    (
         "spec.restart.drainTimeout",
         0,
         service(restart={"drainTimeout": "61m"}),

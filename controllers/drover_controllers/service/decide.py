@@ -84,14 +84,16 @@ def decide(facts: Facts) -> ServicePlan:
     if _begins(facts.service.status.rollout, judged.memory):
         return draft.plan(write_ahead=True)
     left = overdue(facts, judged.memory, judged.course)
-    if left is not None and left <= 0 and judged.course.kind == "Update" and facts.service.spec.pin is None:
+    late = left is not None and left <= 0
+    if late and judged.course.kind == "Update" and facts.service.spec.pin is None:
         return draft.plan(ownership.block(facts, facts.wanted), doubt=True)
-    if left is not None and left > 0:
+    if left is not None and not late:
         draft.waits.append(Wait(step="", reason=Reason.PROGRESS_DEADLINE_EXCEEDED, seconds=left))
     _own(draft)
     _fill(draft)
     missing = naming.FINALIZER not in facts.service.metadata.finalizers
-    return draft.plan(*([ownership.finalizer(facts.service, wanted=True)] if missing else []))
+    failing = late and judged.course.kind == "Provision" and facts.service.status.phase != "Failed"
+    return draft.plan(*([ownership.finalizer(facts.service, wanted=True)] if missing else []), doubt=failing)
 
 
 def judge(facts: Facts) -> _Judged:

@@ -218,7 +218,21 @@ class ManagedServiceSpec(Wire, frozen=True):
             ),
         ),
     ] = None
-    rollout: Annotated[Rollout, Meta(description="How a new revision replaces the one that serves.")] = Rollout()
+    rollout: Annotated[
+        Rollout,
+        Meta(
+            description="How a new revision replaces the one that serves.",
+            extra_json_schema=rules(
+                rule(
+                    "!has(self.rolling) || !has(self.rolling.minReady) || !has(self.progressDeadline)"
+                    f" || !self.rolling.minReady.matches('{DURATION_PATTERN}') || !self.progressDeadline.matches('{DURATION_PATTERN}')"
+                    " || duration(self.rolling.minReady) < duration(self.progressDeadline)",
+                    "'spec.rollout.rolling.minReady must be shorter than spec.rollout.progressDeadline: no instance could ever count in time (' +"
+                    " self.rolling.minReady + ' against ' + self.progressDeadline + ')'",
+                )
+            ),
+        ),
+    ] = Rollout()
     restart: Annotated[Restart, Meta(description="How an instance leaves service.")] = Restart()
     scaling: Annotated[
         Scaling | None,

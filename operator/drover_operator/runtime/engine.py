@@ -36,7 +36,6 @@ from drover_operator.runtime.status import StatusWriter
 T = TypeVar("T", bound=Object)
 log = structlog.get_logger()
 RESYNC = 600.0  # seconds between two looks at a key that nothing happened to
-PROOF_LIFE = 5.0  # seconds for which caches that were proved current need no new proof
 
 
 @dataclass(kw_only=True)
@@ -84,7 +83,8 @@ class Engine:
         self._epoch = 0
         self.busy = 0
         self._proving = asyncio.Lock()
-        self._proved_at = -PROOF_LIFE
+        self._proved_at = -1.0  # caches are certainly as new as that moment
+        self._doubts: dict[Key, float] = {}  # since when a key waits for that
         self._stopping = False
         self.primary: Cache[Object] = Cache(controller.resource, lambda item: item.metadata.key)
         self.caches: dict[str, Cache[Object]] = {str(controller.resource): self.primary}
@@ -146,12 +146,25 @@ class Engine:
                 while self.busy:  # noqa: ASYNC110  at most once in the life of a process
                     await asyncio.sleep(0.01)
 
-    async def _prove(self) -> None:
-        """Return when every cache is certainly as new as the moment of the call."""
+    async def _prove(self, since: float) -> None:
+        """Return when every cache is certainly as new as that moment; keys that doubt at the same time share a proof."""
         async with self._proving:
-            if asyncio.get_running_loop().time() - self._proved_at > PROOF_LIFE:
+            if self._proved_at < since:
+                begun = asyncio.get_running_loop().time()
                 await asyncio.gather(*(reflector.prove() for reflector in self.reflectors))
-                self._proved_at = asyncio.get_running_loop().time()
+                self._proved_at = begun
+
+    async def _in_doubt(self, key: Key, plan: Plan) -> bool:
+        """Whether the plan must be decided again, on caches that are as new as its first doubt."""
+        if not plan.doubt:
+            self._doubts.pop(key, None)
+            return False
+        since = self._doubts.setdefault(key, asyncio.get_running_loop().time())
+        if self._proved_at >= since:
+            del self._doubts[key]  # the next doubt needs a proof of its own
+            return False
+        await self._prove(since)
+        return True
 
     async def _work(self) -> None:
         while True:
@@ -209,8 +222,7 @@ class Engine:
         if facts is None:
             return "success"
         plan = self.controller.decide(facts)
-        if plan.doubt and asyncio.get_running_loop().time() - self._proved_at > PROOF_LIFE:
-            await self._prove()
+        if await self._in_doubt(key, plan):
             self.queue.add(key)
             return "requeue"
         results = [] if plan.write_ahead else await execute(self._writer, plan, now)
@@ -303,6 +315,7 @@ class Engine:
         self._guard.forget(key)
         self._status.forget(key)
         self._verdicts.pop(key, None)
+        self._doubts.pop(key, None)
 
 
 def _missed(result: Result) -> Written | None:

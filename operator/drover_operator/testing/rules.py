@@ -3,7 +3,7 @@
 
 The language itself comes from an optional library; without it no rule is evaluated, which is said once in the log and can be asked
 (`are_evaluated`). A rule that needs more of CEL than is here, such as a function of Kubernetes' own beside `format`, raises when it is
-first needed: it never passes in silence. Rejected: cel-python (30 to 100 times slower, 100-700 us a rule, and without `format` too),
+first needed: it never passes in silence. Rejected: cel-python (30 to 100 times slower, 100-900 us a rule, and without `format` too),
 an evaluator of our own (a language is no small thing to get wrong).
 """
 

@@ -112,15 +112,6 @@ async def a_watch_ends_after_its_time(room: Room) -> None:
         await watch.end()
 
 
-async def a_bookmark_comes_before_the_end(room: Room) -> None:
-    """Shortly before the time is over, so that the next watch begins at a fresh version."""
-    await room.post("managedservices", service(), show=SEEN)
-    query = {"allowWatchBookmarks": "true", "timeoutSeconds": "4", "labelSelector": "app=none"}
-    listed = await room.get("managedservices", show="metadata.name")
-    async with room.watch("managedservices", resourceVersion=listed["metadata"]["resourceVersion"], **query) as watch:
-        await watch.take(1)
-
-
 async def versions_that_are_refused(room: Room) -> None:
     """Not a number: a bug of the client, which must not be retried for ever."""
     async with room.watch("configmaps", resourceVersion="abc"):

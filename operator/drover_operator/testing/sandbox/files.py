@@ -20,6 +20,7 @@ from drover_operator.cli.manifests import Manifest
 from drover_operator.cli.outcome import Failure
 from drover_operator.kube.transport import JSON, MERGE_PATCH, Request
 from drover_operator.testing.kinds import KINDS, NAMESPACES, Kind
+from drover_operator.testing.rules import are_evaluated
 from drover_operator.testing.sandbox.front import Front
 from drover_operator.testing.sandbox.server import HOST
 
@@ -115,8 +116,11 @@ def _kubeconfig(port: int) -> Manifest:
     }
 
 
+UNRULED = "Rules between fields (CEL) are not checked here; for that: pip install 'drover-operator[testing]'\n"
+
+
 def welcome(found: Place, objects: list[Manifest]) -> str:
-    """The three lines that a user sees first."""
+    """The three lines that a user sees first; a fourth when it would take what a real cluster refuses."""
     if shutil.which("kubectl") is None:
         first = "kubectl-drover status -A   # there is no kubectl on the PATH: what is to run must be given with -f at the start"
     elif objects:
@@ -127,7 +131,7 @@ def welcome(found: Place, objects: list[Manifest]) -> str:
         "This is a simulated cluster with Drover in it: nothing really runs, nothing is stored. Ctrl-C ends it. In another terminal:\n"
         f"  export KUBECONFIG={shlex.quote(str(found.kubeconfig))}\n"
         f"  {first}\n"
-    )
+    ) + ("" if are_evaluated() else UNRULED)
 
 
 def apply(front: Front, objects: list[Manifest]) -> None:
