@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """At the end of a session that ran scenarios: what they covered, in numbers and in tests/out/scenarios.json."""
 
-import time
+from typing import Any
 
 import pytest
 from scenarios import ledger
 
-SUITES = ("tests/scenarios/", "tests/exhaustive/", "scenarios/", "exhaustive/")
+SUITES = ("tests/scenarios/", "tests/exhaustive/")
 _seconds = 0.0
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Add up the time and count what failed, in the process that hears of everything."""
     global _seconds  # noqa: PLW0603  a session has one clock
     if report.nodeid.startswith(SUITES):
         _seconds += report.duration
@@ -18,10 +19,22 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
             ledger.tally(violations=1)
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker hands its counts over."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["ledger"] = ledger.counts(but="violations")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """The counts of a worker; one that died has none."""
+    ledger.tally(**getattr(node, "workeroutput", {}).get("ledger", {}))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if not ledger.counted():
-        return
-    record = ledger.close(_seconds)
-    terminalreporter.section("what the scenarios covered")
-    terminalreporter.write_line(", ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in record.items()))
-    terminalreporter.write_line(f"written {time.strftime('%Y-%m-%d')} to {ledger.OUT.relative_to(ledger.OUT.parents[2])}")
+    """Print and write them."""
+    if ledger.counted():
+        record = ledger.close(_seconds)
+        terminalreporter.section("what the scenarios covered")
+        terminalreporter.write_line(", ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in record.items()))
+        terminalreporter.write_line(f"written to {ledger.OUT.relative_to(ledger.OUT.parents[2])}")

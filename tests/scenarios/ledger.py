@@ -15,6 +15,11 @@ def tally(**counts: int) -> None:
     _counts.update(counts)
 
 
+def counts(*, but: str) -> dict[str, int]:
+    """All counts but one."""
+    return {name: count for name, count in _counts.items() if name != but}
+
+
 def counted() -> bool:
     """Whether anything was."""
     return bool(_counts)
