@@ -27,10 +27,16 @@ class Api:
         self.cluster = cluster
         self.transport = transport
 
-    async def __call__(self, method: str, path: str, body: Any = None, content: str = JSON, **query: str) -> tuple[int, Json]:
+    async def __call__(
+        self, method: str, path: str, body: Any = None, content: str = JSON, headers: dict[str, str] | None = None, **query: str
+    ) -> tuple[int, Json]:
         encoded = b"" if body is None else msgspec.json.encode(body)
-        reply = await self.transport.send(Request(method=method, path=path, query=query, body=encoded, headers={"Content-Type": content}))
+        sent = Request(method=method, path=path, query=query, body=encoded, headers={"Content-Type": content, **(headers or {})})
+        reply = await self.transport.send(sent)
         return reply.status, msgspec.json.decode(reply.body)
+
+    async def patch(self, path: str, body: Any, **query: str) -> tuple[int, Json]:
+        return await self("PATCH", path, body, MERGE_PATCH, **query)
 
     async def merge(self, path: str, body: Any, manager: str = "someone", **query: str) -> tuple[int, Json]:
         return await self("PATCH", path, body, MERGE_PATCH, fieldManager=manager, **query)

@@ -2,68 +2,22 @@
 """The simulated API server answers as the real one does: each row says why it matters to Drover."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
 import pytest
+from unit.simulated import CONFIGS, PODS, REVISIONS, SERVICES, Api, Json, service, simulate
 
 from drover_operator.kube.errors import OutcomeUnknown, Unsent
-from drover_operator.kube.transport import APPLY_PATCH, JSON, JSON_PATCH, MERGE_PATCH, METADATA_LIST, STRATEGIC_PATCH, Reply, Request
-from drover_operator.testing import SimulatedCluster, SimulatedTransport, refusal, times
+from drover_operator.kube.transport import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, METADATA_LIST, STRATEGIC_PATCH, Reply, Request
+from drover_operator.testing import SimulatedCluster, refusal, times
 from drover_operator.testing.virtualtime import run
 
-Json = dict[str, Any]
-PODS = "/api/v1/namespaces/shop/pods"
-CONFIGS = "/api/v1/namespaces/shop/configmaps"
-REVISIONS = "/apis/apps/v1/namespaces/shop/controllerrevisions"
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/drover-system/leases"
-SERVICES = "/apis/drover.dev/v1alpha1/namespaces/shop/managedservices"
-
-
-class Api:
-    """Requests and decoded answers."""
-
-    def __init__(self, cluster: SimulatedCluster, transport: SimulatedTransport) -> None:
-        self.cluster = cluster
-        self.transport = transport
-
-    async def __call__(
-        self, method: str, path: str, body: Any = None, content: str = JSON, headers: dict[str, str] | None = None, **query: str
-    ) -> tuple[int, Json]:
-        encoded = b"" if body is None else msgspec.json.encode(body)
-        sent = Request(method=method, path=path, query=query, body=encoded, headers={"Content-Type": content, **(headers or {})})
-        reply = await self.transport.send(sent)
-        return reply.status, msgspec.json.decode(reply.body)
-
-    async def patch(self, path: str, body: Any, **query: str) -> tuple[int, Json]:
-        return await self("PATCH", path, body, MERGE_PATCH, **query)
-
-
-def simulate(scenario: Callable[[Api], Awaitable[None]], *, start: bool = False) -> None:
-    async def main() -> None:
-        cluster = SimulatedCluster(seed=1)
-        cluster.create_namespace("shop")
-        if start:
-            await cluster.start()
-        await scenario(Api(cluster, cluster.transport()))
-        await cluster.stop()
-
-    run(main)
 
 
 def pod(name: str = "p", **spec: Any) -> Json:
     return {"metadata": {"name": name}, "spec": {"containers": [{"name": "main", "image": "web:1"}], **spec}}
-
-
-def service(**spec: Any) -> Json:
-    template = {"spec": {"containers": [{"name": "main", "image": "web:1"}]}}
-    return {
-        "apiVersion": "drover.dev/v1alpha1",
-        "kind": "ManagedService",
-        "metadata": {"name": "web"},
-        "spec": {"criticality": "Normal", "template": template} | spec,
-    }
 
 
 def without(obj: Json, field: str) -> Json:
