@@ -139,6 +139,8 @@ def _own(draft: _Draft) -> None:
     draft.creates += actions
     draft.early += ownership.restored(facts, judged.roster)
     draft.tidy += ownership.renamed(facts)
+    if judged.memory.stable == judged.course.target:
+        draft.tidy += ownership.pardoned(facts, judged.course.target)
     draft.waits += waits
     if not _new(judged):
         return

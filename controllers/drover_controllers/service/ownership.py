@@ -200,6 +200,14 @@ def renamed(facts: Facts) -> list[Action]:
     return [_note(facts, wanted, note, f"rename revision {wanted.name}", Reason.DRIFT)]
 
 
+def pardoned(facts: Facts, serving: str) -> list[Action]:
+    """A revision that serves after all is blocked no more: else nobody could go back to it."""
+    revision = facts.revisions.get(serving)
+    if revision is None or not revision.blocked:
+        return []
+    return [_note(facts, revision, {"metadata": {"annotations": {naming.BLOCKED: None}}}, f"unblock revision {serving}", Reason.DRIFT)]
+
+
 def block(facts: Facts, revision: Revision) -> Patch:
     """Note on the revision that it failed under the spec as it is: it is not tried again until the spec changes."""
     note = {"metadata": {"annotations": {naming.BLOCKED: facts.spec_digest}}}

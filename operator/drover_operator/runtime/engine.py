@@ -22,7 +22,7 @@ from drover_operator.api.resource import Resource
 from drover_operator.core.plan import Delete, Patch, Plan, Verdict
 from drover_operator.kube.cache import Cache, Key
 from drover_operator.kube.client import Client, Written
-from drover_operator.kube.errors import KubeError, NotFound
+from drover_operator.kube.errors import KubeError, NotFound, OutcomeUnknown
 from drover_operator.kube.events import EventRecorder
 from drover_operator.kube.reflector import Reflector, RestoredHistory
 from drover_operator.observe.metrics import Metrics
@@ -84,7 +84,8 @@ class Engine:
         self.busy = 0
         self._proving = asyncio.Lock()
         self._proved_at = -1.0  # caches are certainly as new as that moment
-        self._doubts: dict[Key, float] = {}  # since when a key waits for that
+        self._doubts: dict[Key, float] = {}  # since when a key waits for that, because its plan is in doubt
+        self._lost: dict[Key, float] = {}  # the same, because the answer to one of its writes was lost
         self._stopping = False
         self.primary: Cache[Object] = Cache(controller.resource, lambda item: item.metadata.key)
         self.caches: dict[str, Cache[Object]] = {str(controller.resource): self.primary}
@@ -201,6 +202,7 @@ class Engine:
             raise
         except KubeError as error:
             result = "error"
+            self._note_loss(key, error)
             log.warning("pass failed", controller=name, key="/".join(key), reason=str(error), retry_in=round(self.queue.retry(key), 3))
         except Exception:  # a bug in one key's pass must not stop the others
             result = "error"
@@ -213,6 +215,9 @@ class Engine:
     async def _pass(self, key: Key) -> str:
         if missing := self._guard.waiting(key):
             return await self._put_off(key, missing)
+        if key in self._lost:
+            await self._prove(self._lost[key])
+            del self._lost[key]
         item = self.primary.get(key)
         if item is None:
             self._forget(key)
@@ -263,6 +268,7 @@ class Engine:
             self._metrics.wrote(type(action).__name__.lower(), "done" if result.ok else "failed")
             if result.verdict is not None:
                 known[action.id] = result.verdict
+            self._note_loss(key, result.error)
             written = result.written or _missed(result)
             if written is not None:
                 self._expect(key, action.resource, (action.namespace, action.name), written)
@@ -270,6 +276,11 @@ class Engine:
         if known:
             self._verdicts[key] = known
         return all(result.ok for result in results)
+
+    def _note_loss(self, key: Key, error: KubeError | None) -> None:
+        """A write without an answer may have been applied, or may yet be: the guard knows no version to wait for, so only a proof will do."""
+        if isinstance(error, OutcomeUnknown):
+            self._lost[key] = asyncio.get_running_loop().time()
 
     def _say(self, result: Result) -> None:
         action = result.action
@@ -316,6 +327,7 @@ class Engine:
         self._status.forget(key)
         self._verdicts.pop(key, None)
         self._doubts.pop(key, None)
+        self._lost.pop(key, None)
 
 
 def _missed(result: Result) -> Written | None:

@@ -65,6 +65,11 @@ FOUND = (
         "busy",
     ),
     Found(
+        "a revision that was given up and serves after all stayed blocked: nobody could have gone back to it",
+        (("nodes: all cordoned", 0.0), ("spec.template.spec.containers[].image: app:3.0", 1.0), ("status: memory cleared", 60.0)),
+        "tight",
+    ),
+    Found(
         "without its label a record is in no cache: it was taken for recorded anew, and its revision for unknown",
         (("revision: labels stripped", 0.0), ("metadata.labels: one", 1.0)),
     ),
