@@ -74,8 +74,11 @@ def test_a_stale_record_signals_nobody() -> None:
 
 def test_own_children_are_found_by_their_marker(tmp_path: Path) -> None:
     """A process started just before a crash is in no record; the folder in its environment still tells."""
-    mine = processes.spawn(["/bin/sleep", "60"], tmp_path / "log", tmp_path)
+    os.mkfifo(tmp_path / "up")
+    program = f"import time; open({str(tmp_path / 'up')!r}, 'w').close(); time.sleep(60)"
+    mine = processes.spawn([sys.executable, "-c", program], tmp_path / "log", tmp_path)
     try:
+        (tmp_path / "up").read_text()  # it runs; right after the spawn the kernel may not show the environment yet
         assert [one.pid for one in processes.marked(tmp_path)] == [mine.pid]
         assert processes.marked(tmp_path / "other") == []
     finally:
