@@ -107,7 +107,7 @@ class Actor:
         """The server takes a write of this process, or of one that was before it."""
         left, had = self._store.rests.values[rest][2], self._faults
         broken = had[FAIL] + had[SICK] - left[FAIL] - left[SICK]
-        unknown = had[LATE] - left[LATE] + (0 if self._rig.remedy else had[LOST] - left[LOST]) if self._rig.lenient else 0
+        unknown = had[LATE] - left[LATE] + (0 if self._rig.proves else had[LOST] - left[LOST]) if self._rig.lenient else 0
         action = self._store.actions.values[number]
         n = self._store.free(world, lead, rest, action) if action.verb == "create" else 0
         answer: Sent = self._written[world, number, index, n, broken, unknown]
@@ -126,9 +126,9 @@ class Actor:
         return outcome, process.succeeded(action, outcome), changed, self._store.number(after), wrong
 
     def _unsure(self, lead: int, number: int) -> int:
-        """The process after a write whose answer is lost. It notes nothing, unless the remedy makes it wait."""
+        """The process after a write whose answer is lost. It notes nothing, but waits until its cache is proved."""
         after: int = self._after[lead, number, False]
-        return self._store.behind[after, self._store.actions.values[number].kind] if self._rig.remedy else after
+        return self._store.behind[after, self._store.actions.values[number].kind] if self._rig.proves else after
 
     def _advanced(self, key: tuple[int, int, bool]) -> int:
         lead, number, ok = key

@@ -168,7 +168,7 @@ class _Seen:
     def _on_revision(self, action: real.Delete | real.Patch) -> Action:
         if isinstance(action, real.Delete):
             return Action("forget", seen=self._recorded(action))
-        return Action("block", seen=self._recorded(action), value=action.body["metadata"]["annotations"][naming.BLOCKED])
+        return Action("block", seen=self._recorded(action), value=action.body["metadata"]["annotations"][naming.BLOCKED] or "")
 
     def _create(self, action: real.Create) -> Action:
         if action.body["metadata"]["ownerReferences"][0]["uid"] != UID:

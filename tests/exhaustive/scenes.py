@@ -53,8 +53,8 @@ def settled(scene: Scene) -> World:
 
 ONE, TWO, THREE = Spec(), Spec(replicas=2), Spec(replicas=3)
 BARE = Spec(surge=0, unavailable=1)  # no surge: an old one goes before a new one comes
-# What a lost answer can do harm in, as long as the engine decides again without proving its caches (`Rig.remedy`): a user who changes
-# the spec meanwhile, and a watch that lags, are needed as well.
+# What a lost answer does harm in when the engine decides again without proving its caches (`Rig.proves`): a user who changes the spec
+# meanwhile, and a watch that lags, are needed as well.
 HARMED = {"roll bad, mend", "to none", "roll, scale", "change of mind", "back", "back 2"}
 SCENES = {
     "create 1": Row("the first steps: finalizer, revision, Service, budget, pod", (ONE,), new=True),

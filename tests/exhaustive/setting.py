@@ -22,10 +22,10 @@ class Faults(NamedTuple):
 
 
 class Rig(NamedTuple):
-    """What holds in a space. The defaults are the real thing; the first six are what mutants do without.
+    """What holds in a space. The defaults are the real thing; the first seven are what mutants do without.
 
     `prompt`: the watch of endpoints is never behind that of pods. `lenient`: what happened without the knowledge of its sender is not
-    held against it. `remedy`: after an answer was lost, nothing is decided before the caches are proved; a remedy that is not there yet.
+    held against it. `proves`: after an answer was lost, nothing is decided before the caches are proved.
     """
 
     versions: bool = True
@@ -34,9 +34,9 @@ class Rig(NamedTuple):
     fence: bool = True
     barrier: bool = True
     stops: bool = True
+    proves: bool = True
     prompt: bool = True
     lenient: bool = True
-    remedy: bool = False
 
 
 class Scene(NamedTuple):

@@ -32,8 +32,12 @@ class Mutant:
 
 MUTANTS = {
     # the engine, the executor and the server
-    "no versions: a write is taken whatever the object is by now": Mutant("create 1", "after phase Provision comes", Faults(lost=1), Rig(versions=False)),
-    "no names: a create that is repeated makes another pod": Mutant("create 2", "a slot is filled twice", Faults(lost=1), Rig(names=False, lenient=False)),
+    "no versions: a write is taken whatever the object is by now": Mutant(
+        "create 1", "after phase Provision comes", Faults(lost=1), Rig(versions=False, proves=False)
+    ),
+    "no names: a create that is repeated makes another pod": Mutant(
+        "create 2", "a slot is filled twice", Faults(lost=1), Rig(names=False, lenient=False, proves=False)
+    ),
     "no guard: decides on caches that lack its own writes": Mutant("change of mind", "3 instances, at most 2", rig=Rig(guard=False)),
     "no fence: a deposed process goes on writing": Mutant("create 1", "a write of a deposed process was taken", Faults(depose=1), Rig(fence=False)),
     "no barrier: a standby decides on old caches": Mutant("change of mind", "3 instances, at most 2", Faults(crash=1), Rig(barrier=False)),
