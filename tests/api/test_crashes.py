@@ -74,12 +74,12 @@ def test_api_server_killed_in_mid_update(space: Space, alone: Crew) -> None:
     No namespace may be on its way out meanwhile: an API server that has just started does not know our kind for a moment, and the
     namespace controller then takes a namespace away under the services in it.
     """
+    operator = alone.one()
     until(
         lambda: all(each["status"]["phase"] == "Active" for each in space.kube.call("get", "/api/v1/namespaces")["items"]),
         "earlier namespaces are gone",
         seconds=60,
     )
-    operator = alone.one()
     space.create(service("shop", replicas=6, rollout={"rolling": {"maxSurge": 2}}))
     space.converged("shop")
     with space.kube.watch("pods", space.name) as pods, space.kube.watch("endpointslices", space.name) as slices:

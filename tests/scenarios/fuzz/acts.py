@@ -312,7 +312,7 @@ act("operator: a second one")(lambda arena: arena.operator())
 def mend(arena: Arena) -> None:
     """Take away what stands in the way: dead nodes, foreign finalizers and objects, orphans. Then all must become well by itself.
 
-    Pods without our label are in no cache: what is stripped of it is taken back only when its name is wanted again.
+    Pods without our label, or with another's, are not found under the service: they are taken back only when their name is wanted again.
     """
     for name in ("node-1", "node-2", "node-3"):
         if arena.cluster.find("nodes", "", name) is None:
@@ -321,7 +321,7 @@ def mend(arena: Arena) -> None:
         arena.cluster.node_up(node["metadata"]["name"])
         arena.cluster.patch("nodes", "", node["metadata"]["name"], {"spec": {"unschedulable": None}})
     for pod in arena.cluster.objects("pods", NAMESPACE):
-        if naming.SERVICE_LABEL not in pod["metadata"].get("labels", {}):
+        if pod["metadata"].get("labels", {}).get(naming.SERVICE_LABEL) != NAME:
             arena.cluster.delete("pods", NAMESPACE, pod["metadata"]["name"], grace=0)
     for plural in ("managedservices", "pods", "services", "poddisruptionbudgets", "controllerrevisions"):
         for each in arena.cluster.objects(plural, NAMESPACE):
