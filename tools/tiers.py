@@ -11,8 +11,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 TIERS = {
-    "fast": ("unit, tables, properties, scenarios, exhaustive, conformance, cli, style: no cluster", ["-n", "auto", "-m", "not api"]),
-    "scenarios": ("the suites in the simulator, a part of fast", ["-n", "auto", "tests/scenarios", "tests/exhaustive"]),
+    "fast": ("unit, tables, properties, scenarios, exhaustive, conformance, cli, style: no cluster", ["-n", "auto", "--dist", "worksteal", "-m", "not api"]),
+    "scenarios": ("the suites in the simulator, a part of fast", ["-n", "auto", "--dist", "worksteal", "tests/scenarios", "tests/exhaustive"]),
     "api": ("real kube-apiserver, etcd, controller manager, scheduler; pods on kwok nodes", ["-m", "api"]),
 }
 SUMMARY = re.compile(r"^=+ (?P<counts>.*(?:passed|failed|error|skipped|no tests ran).*) in [0-9.]+s")
