@@ -53,8 +53,8 @@ def settled(scene: Scene) -> World:
 
 ONE, TWO, THREE = Spec(), Spec(replicas=2), Spec(replicas=3)
 BARE = Spec(surge=0, unavailable=1)  # no surge: an old one goes before a new one comes
-# What a lost answer does harm in when the engine decides again without proving its caches (`Rig.proves`): a user who changes the spec
-# meanwhile, and a watch that lags, are needed as well.
+# What a lost answer alone does harm in when the engine decides again without proving its caches (`Rig.proves`): the user changes the spec
+# meanwhile, and the watch lags. Where nobody changes anything a pod that fails does as well as a user.
 HARMED = {"roll bad, mend", "to none", "roll, scale", "change of mind", "back", "back 2"}
 SCENES = {
     "create 1": Row("the first steps: finalizer, revision, Service, budget, pod", (ONE,), new=True),

@@ -78,6 +78,14 @@ def test_a_lost_answer_would_do_harm_if_the_caches_were_not_proved(name: str):
     searched(name, Faults(lost=1), Rig(lenient=False), Limits(states=2500))
 
 
+def test_a_lost_answer_needs_no_user_to_do_harm():
+    """A pod fails, its successor is made and the answer lost; the roll goes on with a cache that lacks it."""
+    faults = Faults(lost=1, fail=1)
+    without = Search(*SCENES["roll bare"].space(faults, Rig(lenient=False, proves=False)), Limits(states=6000)).run()
+    assert without.wrong == "2 instances, at most 1"
+    searched("roll bare", faults, Rig(lenient=False), Limits(states=9000))
+
+
 def test_a_good_revision_would_be_blocked_by_a_write_whose_answer_was_lost():
     """The deadline passes, the block is written and its answer lost; meanwhile the revision makes it. It would serve, and nobody could come
     back to it."""

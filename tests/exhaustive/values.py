@@ -151,6 +151,8 @@ class Action(NamedTuple):
     def __str__(self) -> str:
         if isinstance(self.seen, Pod):
             return f"{self.verb} {self.seen}"
+        if isinstance(self.seen, Revision):
+            return f"{self.verb if self.verb != 'block' or self.value else 'unblock'} {self.seen.letter}"
         if self.verb == "create":
             return f"create {self.letter}-{self.slot}" + (f" after #{self.former}" if self.former != FRESH else "")
         if isinstance(self.value, Told):
