@@ -47,6 +47,7 @@ class Invariants:
         self._specs: dict[tuple[str, int], Json] = {}
         self._observed: dict[str, int] = {}
         self._born: set[str] = set()
+        self._remembered = False  # once; what is empty after that was cleared by hand
         self._proved: set[int] = set()  # generations that were once reached: a loss after that is seen a moment later
         for resource in ("pods", "endpointslices", "managedservices"):
             cluster.on_change(resource, self.check)
@@ -87,11 +88,13 @@ class Invariants:
 
     def _check_memory(self) -> None:
         """Memory is written ahead: no instance is made of a revision that is not yet remembered as the one to reach or to hold."""
-        born = [p for p in self.pods() if p["metadata"]["uid"] not in self._born]
-        if not born:
-            return
         found = self._cluster.find("managedservices", NAMESPACE, self._name) or {}
         memory = found.get("status", {}).get("rollout", {})
+        self._remembered = self._remembered or bool(memory.get("target"))
+        born = [p for p in self.pods() if p["metadata"]["uid"] not in self._born]
+        if not born or (self._remembered and not memory.get("target")):
+            self._born.update(p["metadata"]["uid"] for p in born)
+            return
         for pod in born:
             self._born.add(pod["metadata"]["uid"])
             revision = pod["metadata"]["labels"].get("drover.dev/revision")
