@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from drover_operator.cli import inventory, status_verb
+from drover_operator.cli import cluster, screen, version_verb
 from drover_operator.cli import main as entry
 from drover_operator.cli.main import main
 from drover_operator.cli.outcome import Failure
@@ -191,15 +192,15 @@ def test_help_has_exit_codes_and_examples_to_copy(argv: list[str], capsys: pytes
     assert not re.search(r"^\s*\$", out, re.MULTILINE)
 
 
-@pytest.mark.parametrize("text", [entry.EXAMPLES, status_verb.EXAMPLES])
-def test_every_example_has_a_comment_and_is_wrong_usage_of_nothing(text: str) -> None:
-    lines = [line.strip() for line in text.splitlines()]
-    commands = [at for at, line in enumerate(lines) if line.startswith("kubectl drover")]
+@pytest.mark.parametrize("verb", ["", *entry.VERBS])
+def test_every_example_is_wrong_usage_of_nothing(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*filter(None, [verb]), "--help"]) == 0
+    commands = re.findall(rf"^ +(?:.*[|] )?kubectl drover ({verb or '[a-z]+'}.*?)(?:;.*| [|>] .*)?$", capsys.readouterr().out, re.MULTILINE)
     assert commands
-    parser, _ = entry._parser()
-    for at in commands:
-        assert lines[at - 1].startswith("# ")
-        parser.parse_args(re.split(r" [|>] ", lines[at])[0].split()[2:])
+    for words in (shlex.split(each) for each in commands):
+        parser = entry.Parser(prog="kubectl drover")
+        entry.add(words[0], parser.add_subparsers())
+        parser.parse_args(words)
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -327,7 +328,7 @@ def read(stub: Stub) -> tuple[int, list[int]]:
     progress: list[int] = []
 
     async def go() -> int:
-        return len(await inventory.every(Client(stub), "shop", progress.append))
+        return len(await cluster.every(Client(stub), "shop", progress.append))
 
     return asyncio.run(go()), progress
 
@@ -351,7 +352,7 @@ def test_hints_need_no_rights() -> None:
             return super().answer(path, query) if "/namespaces/" in path else refusal(403, "Forbidden", "no")
 
     with pytest.raises(Failure, match="no service 'lonely' in namespace 'shop'; kubectl drover status lists"):
-        asyncio.run(inventory.one(Client(Stub(NoWideRights(SERVICES))), "shop", "lonely"))
+        asyncio.run(cluster.one(Client(Stub(NoWideRights(SERVICES))), "shop", "lonely"))
 
 
 class Terminal(io.StringIO):
@@ -360,12 +361,12 @@ class Terminal(io.StringIO):
 
 
 def test_progress_is_shown_on_a_terminal_and_taken_away() -> None:
-    screen, log = Terminal(), io.StringIO()
-    for stream in (screen, log):
-        show = inventory._Counter(stream)
+    terminal, log = Terminal(), io.StringIO()
+    for stream in (terminal, log):
+        show = screen.Counter(stream)
         for count in (500, 1000, 0, 0):
             show(count)
-    assert screen.getvalue() == "\r500 services read ...\r1000 services read ...\r\x1b[K"
+    assert terminal.getvalue() == "\r500 services read ...\r1000 services read ...\r\x1b[K"
     assert log.getvalue() == ""
 
 
@@ -388,11 +389,11 @@ def test_look(why: str, terminal: bool, environment: dict[str, str], expected: t
     stream = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
     stream.isatty = lambda: terminal  # type: ignore[method-assign]
     monkeypatch.setattr(sys, "stdout", stream)
-    look = inventory.look()
+    look = screen.look()
     assert (look.unicode, look.colour, look.cut) == expected, why
     assert look.width == 80, why
     monkeypatch.setenv("COLUMNS", "132")
-    assert inventory.look().width == 132, why
+    assert screen.look().width == 132, why
 
 
 # --- ends
@@ -402,8 +403,8 @@ def run_verb(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> int:
     def run(_args: Any) -> int:
         raise error
 
-    monkeypatch.setattr(status_verb, "run", run)
-    return main(["status"])
+    monkeypatch.setattr(version_verb, "run", run)
+    return main(["version"])
 
 
 def test_a_bug_is_one_line_and_a_traceback_only_on_request(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Protocol
 
-from drover_operator.cli.import_verb import SubParsers
+from drover_operator.cli.options import SubParsers
 from drover_operator.cli.outcome import Failure
 
 GROUP = "drover.verbs"

@@ -3,8 +3,9 @@
 
 import argparse
 import sys
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, cast
 
+from drover_operator.cli.options import SubParsers
 from drover_operator.kube.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -26,14 +27,6 @@ examples:
 
 exit codes: 0 done, 1 a file or a workload could not be imported, 4 wrong usage
 """
-
-
-class SubParsers(Protocol):
-    """What argparse's add_subparsers() returns; its own name for it is private."""
-
-    def add_parser(self, name: str, **options: Any) -> argparse.ArgumentParser:
-        """Add one verb, with the options of an ArgumentParser and `help`."""
-        ...
 
 
 def add_parser(subparsers: SubParsers) -> None:

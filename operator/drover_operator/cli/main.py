@@ -10,18 +10,18 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
-from drover_operator.api.meta import API_VERSION
-from drover_operator.cli import import_verb, status_verb
-from drover_operator.cli.import_verb import SubParsers
+from drover_operator.cli.options import SubParsers
 from drover_operator.cli.outcome import EXIT_CODES, Exit, Failure, exit_code, sentence
 from drover_operator.kube.errors import DroverError
 
-DISTRIBUTION = "drover-operator"
 DEBUG = "DROVER_DEBUG"
 HELP = ("-h", "--help")
+# Each has a module `VERB_verb` with `add_parser`; only that of the verb that was asked for is imported.
+VERBS = ("status", "import", "version")
 DESCRIPTION = "Look at the services that Drover runs, and bring in existing ones."
 EXAMPLES = f"""\
 examples:
@@ -75,37 +75,37 @@ class Parser(argparse.ArgumentParser):
 
 
 def _run(argv: Sequence[str]) -> int:
-    parser, verbs = _parser()
-    built_in = tuple(verbs.choices)
+    parser = Parser(prog="kubectl drover", description=DESCRIPTION, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
+    verbs = parser.add_subparsers(metavar="VERB", title="verbs", required=True)
     if not argv or argv[0] in HELP:
-        return _help(parser, verbs, built_in)
-    if argv[0] not in built_in:
-        _add_verb(argv[0], verbs, built_in)
+        return _help(parser, verbs)
+    if argv[0] in VERBS:
+        add(argv[0], verbs)
+    else:
+        _add_verb(argv[0], verbs)
     args = parser.parse_args(argv)
     return int(args.run(args))
 
 
-def _parser() -> tuple[Parser, Any]:
-    """The parser with the verbs of this package, and what more verbs are added to."""
-    parser = Parser(prog="kubectl drover", description=DESCRIPTION, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
-    verbs = parser.add_subparsers(metavar="VERB", title="verbs", required=True)
-    for add in (status_verb.add_parser, import_verb.add_parser, _add_version):
-        add(verbs)
-    return parser, verbs
+def add(verb: str, subparsers: SubParsers) -> None:
+    """Add the parser of one of `VERBS`."""
+    import_module(f"drover_operator.cli.{verb}_verb").add_parser(subparsers)
 
 
-def _help(parser: Parser, subparsers: Any, built_in: tuple[str, ...]) -> Exit:
-    """The help with the verbs of other packages; one of them that cannot be loaded takes nothing away from the rest."""
+def _help(parser: Parser, subparsers: Any) -> Exit:
+    """The help with all verbs; one of another package that cannot be loaded takes nothing away from the rest."""
     from drover_operator.cli import extensions
 
-    broken = list(extensions.add_all(built_in, subparsers))
+    for verb in VERBS:
+        add(verb, subparsers)
+    broken = list(extensions.add_all(VERBS, subparsers))
     parser.print_help()
     for each in broken:
         print(f"warning: {each}", file=sys.stderr)
     return Exit.DONE
 
 
-def _add_verb(first: str, subparsers: Any, built_in: tuple[str, ...]) -> None:
+def _add_verb(first: str, subparsers: Any) -> None:
     """Add the verb of another package, or say what is wrong with the first word."""
     if first.startswith("-"):
         raise Failure(f"option {first} before the verb; options come after it, as in kubectl drover status -n NAMESPACE", Exit.USAGE)
@@ -115,31 +115,9 @@ def _add_verb(first: str, subparsers: Any, built_in: tuple[str, ...]) -> None:
     if first in offered:
         extensions.add(first, subparsers)
         return
-    known = list(dict.fromkeys((*built_in, *offered)))
+    known = list(dict.fromkeys((*VERBS, *offered)))
     close = difflib.get_close_matches(first, known, n=1)
     raise Failure(f"unknown verb '{first}'; " + (f"did you mean {close[0]}?" if close else f"verbs are {', '.join(known)}"), Exit.USAGE)
-
-
-def _add_version(subparsers: SubParsers) -> None:
-    parser = subparsers.add_parser(
-        "version",
-        help="show the version of this command",
-        description="Show the version of this command and of the API that it speaks. The cluster is not asked.",
-        epilog=EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.set_defaults(run=_version)
-
-
-def _version(_args: argparse.Namespace) -> int:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        installed = version(DISTRIBUTION)
-    except PackageNotFoundError:
-        installed = "unknown (not installed as a package)"
-    print(f"kubectl-drover {installed}, API {API_VERSION}")
-    return Exit.DONE
 
 
 def _fail(message: str, code: Exit) -> Exit:

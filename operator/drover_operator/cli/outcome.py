@@ -8,7 +8,7 @@ from drover_operator.kube.errors import DroverError, Forbidden, Unauthorized, Un
 
 EXIT_CODES = """\
 exit codes: 0 done, 1 error, 2 the named service is degraded (condition Stalled or
-  Degraded, or phase Failed), 4 wrong usage, 130 interrupted
+  Degraded, or phase Failed), 3 not reached in time, 4 wrong usage, 130 interrupted
 """
 
 
@@ -18,6 +18,7 @@ class Exit(IntEnum):
     DONE = 0
     ERROR = 1
     DEGRADED = 2
+    TIMEOUT = 3
     USAGE = 4
     INTERRUPTED = 130
 

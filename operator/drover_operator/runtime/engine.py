@@ -9,7 +9,7 @@ too; nothing is decided before this process leads and its caches are proved curr
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, TypeVar
@@ -31,6 +31,7 @@ from drover_operator.runtime.executor import Result, execute
 from drover_operator.runtime.guard import PATIENCE, Expectation, WriteGuard
 from drover_operator.runtime.queue import Lane, WorkQueue
 from drover_operator.runtime.registry import Controller, Watch
+from drover_operator.runtime.snapshot import Snapshot
 from drover_operator.runtime.status import StatusWriter
 
 T = TypeVar("T", bound=Object)
@@ -48,21 +49,6 @@ class Setting:
     workers: int = 16
     instance: str = "drover-operator"
     metrics: Metrics = field(default_factory=Metrics)
-
-
-class _View:
-    """Implements `registry.View` on the engine's caches."""
-
-    def __init__(self, now: float, caches: Mapping[str, Cache[Object]], verdicts: Mapping[Key, dict[str, Verdict]]) -> None:
-        self.now = now
-        self._caches = caches
-        self._verdicts = verdicts
-
-    def of(self, resource: Resource[Any], key: Key) -> tuple[Any, ...]:
-        return self._caches[str(resource)].of(key)
-
-    def verdicts(self, key: Key) -> Mapping[str, Verdict]:
-        return self._verdicts.get(key, {})
 
 
 class Engine:
@@ -223,7 +209,7 @@ class Engine:
             self._forget(key)
             return "success"
         now = self._setting.clock()
-        facts = self.controller.gather(item, _View(now, self.caches, self._verdicts))
+        facts = self.controller.gather(item, Snapshot(now, self.caches, self._verdicts.get(key, {})))
         if facts is None:
             return "success"
         plan = self.controller.decide(facts)

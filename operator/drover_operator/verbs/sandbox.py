@@ -4,7 +4,7 @@
 import argparse
 from collections.abc import Callable
 
-from drover_operator.cli.import_verb import SubParsers
+from drover_operator.cli.options import SubParsers
 
 DESCRIPTION = """\
 Serve a simulated cluster with Drover in it on 127.0.0.1, to try things out: apply,
