@@ -18,8 +18,11 @@ from drover_operator.kube.auth import Connection, connect
 from drover_operator.kube.errors import ConfigurationError, DroverError
 from drover_operator.kube.http import HttpTransport
 from drover_operator.observe.logs import configure
+from drover_operator.observe.traces import Traces, TracesUnavailable, wanted
+from drover_operator.observe.traces import connect as connect_traces
 from drover_operator.runtime import rbac
 from drover_operator.runtime.election import Timing
+from drover_operator.runtime.measures import installed
 from drover_operator.runtime.process import Process, Settings
 from drover_operator.runtime.registry import discover
 from drover_operator.runtime.shell import Shell
@@ -38,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     configure(options.log_format, options.log_level)
     try:
         connection = connect(options.kubeconfig, options.context)
-        return asyncio.run(_run(connection, _settings(options)))
+        return asyncio.run(_run(connection, _settings(options), options.traces))
     except ConfigurationError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_ERROR
@@ -51,11 +54,12 @@ def _print_manifests(namespace: str, shard: str) -> int:
     return 0
 
 
-async def _run(connection: Connection, settings: Settings) -> int:
+async def _run(connection: Connection, settings: Settings, traces_to: str) -> int:
     log = structlog.get_logger()
     controllers = discover()
+    traces = _traces(traces_to, settings)
     transport = HttpTransport(connection)
-    process = Process(transport, controllers, settings)
+    process = Process(transport, controllers, settings, traces=traces)
     health, shell = process.health(), Shell(connection)
     try:
         if settings.shell:
@@ -73,7 +77,22 @@ async def _run(connection: Connection, settings: Settings) -> int:
         shell.stop()
         await health.stop()
         await transport.close()
+        if traces is not None:
+            await asyncio.to_thread(traces.close)
     return 0
+
+
+def _traces(url: str, settings: Settings) -> Traces | None:
+    """Where spans go, if anybody asked for them. A variable that is set for all pods of a cluster is no reason not to start."""
+    if not wanted(url):
+        return None
+    try:
+        return connect_traces(url, {"service.name": "drover-operator", "service.version": installed(), "service.instance.id": settings.identity})
+    except TracesUnavailable as error:
+        if url:
+            raise ConfigurationError(str(error)) from error
+        structlog.get_logger().warning("no traces", reason=str(error))
+        return None
 
 
 def _settings(options: argparse.Namespace) -> Settings:
@@ -109,7 +128,10 @@ def _parser() -> argparse.ArgumentParser:
         "--lease-seconds", type=_lease, default=_env("LEASE_SECONDS", "15/10/2"), help="lease duration/renew deadline/retry (default: %(default)s)"
     )
     run.add_argument(
-        "--health-address", type=_address, default=_env("HEALTH_ADDRESS", "127.0.0.1:8080"), help="/livez /readyz /metrics (default: %(default)s; port 0: any)"
+        "--health-address",
+        type=_address,
+        default=_env("HEALTH_ADDRESS", "127.0.0.1:8080"),
+        help="/livez /readyz /metrics /state (default: %(default)s; 0: any port)",
     )
     run.add_argument(
         "--fence",
@@ -118,6 +140,9 @@ def _parser() -> argparse.ArgumentParser:
         help="write as the fenced user; off: self-fencing by the clock only (default: %(default)s)",
     )
     run.add_argument("--kopf", **_choice("on", "off"), default=_env("KOPF", "on"), help="run kopf as the process shell (default: %(default)s)")
+    run.add_argument(
+        "--traces", metavar="URL", default=_env("TRACES", ""), help="send spans there by OTLP over HTTP; needs the extra [traces] (default: as OTEL_* say)"
+    )
     run.add_argument("--workers", type=_workers, default=_env("WORKERS", "16"), help="keys worked on at once (default: %(default)s)")
     run.add_argument("--log-format", **_choice("auto", "json", "console"), default=_env("LOG_FORMAT", "auto"), help="auto: console on a terminal")
     run.add_argument("--log-level", **_choice("debug", "info", "warning", "error"), default=_env("LOG_LEVEL", "info"))

@@ -89,9 +89,10 @@ class Judge:
         }
         if pod.dying:
             meta["deletionTimestamp"] = _time(pod.age)
-        rows = [("ContainersReady", pod.healthy), ("Ready", pod.ready)] + ([(naming.GATE, pod.gate == IN)] if pod.gate != NONE else [])
+        rows = [] if pod.phase == "Pending" else [("ContainersReady", pod.healthy), ("Ready", pod.ready)]
+        rows += [(naming.GATE, pod.gate == IN)] if pod.gate != NONE else []
         conditions = [{"type": kind, "status": str(holds), "lastTransitionTime": _time(pod.age)} for kind, holds in rows]
-        return {"metadata": meta, "status": {"phase": pod.phase, "conditions": conditions}}
+        return {"metadata": meta, "status": {"phase": pod.phase, "startTime": at(NOW - 10 * LONG), "conditions": conditions}}
 
     def _meta(self, name: str, uid: str) -> dict[str, Any]:
         return {
@@ -187,7 +188,8 @@ class _Seen:
 
     def _pod(self, action: real.Delete | real.Patch) -> Pod:
         pod = self._pods[action.uid]
-        self._same(action, self._judge._pod(pod).metadata.resource_version)
+        anyhow = isinstance(action, real.Patch) and pod.gate == NONE and _on_pod(action) == "enter"
+        self._same(action, "" if anyhow else self._judge._pod(pod).metadata.resource_version)
         return pod
 
     def _recorded(self, action: real.Delete | real.Patch) -> Revision:

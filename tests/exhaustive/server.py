@@ -7,7 +7,7 @@ differ). Creating meets the name. The kubelet, discovery, the garbage collector 
 
 from collections.abc import Iterator
 
-from exhaustive.values import IN, OUT, Action, Pod, Revision, Service, Spec, Told, Uid, World
+from exhaustive.values import IN, NONE, OUT, Action, Pod, Revision, Service, Spec, Told, Uid, World
 
 DONE, CONFLICT, EXISTS, GONE = "done", "conflict", "exists", "gone"
 Moved = tuple[str, World]
@@ -52,7 +52,8 @@ class Server:
         if held is None:
             taken = any(each.name == seen.name for each in world.pods)
             return (CONFLICT if taken else GONE), world
-        if not self._holds(held, seen):
+        anyhow = action.verb == "enter" and seen.gate == NONE  # a new instance is put in service in whatever version it has
+        if not anyhow and not self._holds(held, seen):
             return CONFLICT, world
         return DONE, world._replace(pods=_with(world.pods, held, _changed(held, action)))
 

@@ -73,7 +73,7 @@ def test_settling_takes_time():
 def test_a_lost_answer_would_do_harm_if_the_caches_were_not_proved(name: str):
     """A write is carried out, its answer is lost, the user changes the spec, and the watch of what was written lags: then too much is made or
     taken, unless the caches are proved before the next decision."""
-    without = Search(*SCENES[name].space(Faults(lost=1), Rig(lenient=False, proves=False)), Limits(states=6000)).run()
+    without = Search(*SCENES[name].space(Faults(lost=1), Rig(lenient=False, proves=False)), Limits(states=10_000)).run()
     assert without.wrong, "no harm any more: take the scene out of HARMED"
     searched(name, Faults(lost=1), Rig(lenient=False), Limits(states=2500))
 

@@ -130,7 +130,8 @@ def _victims(facts: Facts, plan: ServicePlan, acts: list[tuple[Any, Any]]) -> No
     leaving, entering = set(), set()
     for act, instance in acts:
         assert not instance.terminating, f"{act.id} on a pod that dies already"
-        assert (act.uid, act.version) == (instance.pod.metadata.uid, instance.pod.metadata.resource_version)
+        new = act.reason == "EntersService" and instance.pod.status.condition(naming.GATE) is None  # wanted in service in whatever version it has
+        assert (act.uid, act.version) == (instance.pod.metadata.uid, "" if new else instance.pod.metadata.resource_version)
         if isinstance(act, Delete):
             late = instance.state == "Draining" and facts.now >= instance.since + deadline
             assert instance.state == "Lost" or not instance.listed or late, f"{act.id}: discovery still names it"
@@ -139,7 +140,7 @@ def _victims(facts: Facts, plan: ServicePlan, acts: list[tuple[Any, Any]]) -> No
         elif act.subresource:
             opens = act.reason == "EntersService"
             (entering if opens else leaving).add(instance.name)
-            assert not opens or instance.pod.status.is_true("ContainersReady")
+            assert not opens or new or instance.pod.status.is_true("ContainersReady")
     assert not leaving & entering
     live = {each.name for each in plan.roster if each.live}
     after = (live - leaving) | entering

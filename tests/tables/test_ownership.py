@@ -143,10 +143,18 @@ CONFLICTS = [
         does=("adopt front [Drift]",),
     ),
     Row(
-        name="a budget is adopted at once",
-        why="it sends no requests anywhere, so that nothing is cut off by taking it over",
-        given=given("A-0 A-1 A-2:Starting", budget=False, adopt=True, verdicts=in_the_way(BUDGET)),
+        name="a budget is adopted when all instances are ready",
+        why="those whom it guarded are no longer needed",
+        given=given(WHOLE, budget=False, adopt=True, verdicts=in_the_way(BUDGET)),
         does=("adopt budget [Drift]",),
+    ),
+    Row(
+        name="a budget is not adopted before",
+        why="it guards those who serve now: taken away from them, one drained node could end them all",
+        given=given("A-0 A-1 A-2:Starting", budget=False, adopt=True, verdicts=in_the_way(BUDGET)),
+        waits=("create PodDisruptionBudget web [WaitingForHealth]",),
+        wakes=29,
+        held=1,
     ),
     Row(
         name="a budget in the way is left alone without adopt",

@@ -63,6 +63,13 @@ PROVISION = [
         wakes=590,
     ),
     Row(
+        name="a new instance is wanted in service before it is ready",
+        why="the gate never says healthy: opened now, the kubelet alone decides when it serves, with one write less and without a round trip to us",
+        given=given("A-0:New A-1:Starting A-2:Pending", memory=FIRST),
+        does=("enter A-0 [EntersService]",),
+        wakes=590,
+    ),
+    Row(
         name="a healthy instance enters service at once",
         why="the gate means wanted in service; there is no reason to wait for the others",
         given=given("A-0:Ready A-1:Starting A-2:Starting", memory=FIRST),
@@ -308,6 +315,19 @@ BACK = [
         given=given(WHOLE + " B-0:Ready", wanted="B", records="AB", memory=roll(startedAt=OVERDUE)),
         does=("enter B-0 [EntersService]",),
         wakes=600,
+    ),
+    Row(
+        name="an instance that became ready again and again is no progress for ever",
+        why="ready for 5 s, but made 1000 s ago: each time it comes back it would put off the end of a revision that never serves for 30 s",
+        given=given(
+            WHOLE + " B-0:InService@5",
+            wanted="B",
+            records="AB",
+            memory=roll(startedAt=OVERDUE),
+            rollout={"progressDeadline": "5m", "rolling": {"minReady": "30s"}},
+        ),
+        does=("block B [ProgressDeadlineExceeded]",),
+        doubt=True,
     ),
     Row(
         name="progress moves the deadline",

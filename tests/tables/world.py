@@ -31,8 +31,9 @@ Body = dict[str, Any]
 
 STATES: dict[str, tuple[str, dict[str, str], bool]] = {
     # state: (pod phase, conditions, listed in discovery)
-    "Starting": ("Running", {"ContainersReady": "False", "Ready": "False"}, False),
-    "Pending": ("Pending", {}, False),
+    "New": ("Pending", {}, False),
+    "Pending": ("Pending", {naming.GATE: "True"}, False),
+    "Starting": ("Running", {"ContainersReady": "False", naming.GATE: "True", "Ready": "False"}, False),
     "Ready": ("Running", {"ContainersReady": "True", "Ready": "False"}, False),
     "ReadyListed": ("Running", {"ContainersReady": "True", "Ready": "True"}, True),
     "Entering": ("Running", {"ContainersReady": "True", naming.GATE: "True", "Ready": "True"}, False),
@@ -110,7 +111,8 @@ def pod_of(text: str) -> tuple[Pod, bool]:
     if state.startswith("Dying"):
         meta["deletionTimestamp"] = at(NOW - age)
     rows = [{"type": kind, "status": status, "lastTransitionTime": at(NOW - age)} for kind, status in conditions.items()]
-    return typed({"metadata": meta, "status": {"phase": phase, "conditions": rows}}, Pod), listed
+    started = at(NOW - age - (LONG if state.startswith("Suspect") else 0.0))
+    return typed({"metadata": meta, "status": {"phase": phase, "startTime": started, "conditions": rows}}, Pod), listed
 
 
 def recorded(letter: str, number: int, blocked: str, stable_before: str = "", age: float = LONG) -> ControllerRevision:
@@ -141,6 +143,9 @@ class FakeView:
 
     def verdicts(self, key: Any) -> Mapping[str, Verdict]:
         return self._verdicts
+
+    def name(self, derived: str) -> str:
+        return derived
 
 
 def given(

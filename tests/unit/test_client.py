@@ -326,10 +326,22 @@ def test_a_namespace_that_ends_is_told_from_other_refusals(reply: Reply, termina
     assert error.namespace_terminating is terminating, why
 
 
-@pytest.mark.parametrize("code", [403, 422])
-def test_a_refusal_by_the_fence_is_told_from_an_invalid_object(code: int) -> None:
-    message = "pods \"a\" is forbidden: ValidatingAdmissionPolicy 'drover-fence-0' with binding 'drover-fence-0' denied request: no"
-    assert type(api_error(code, refusal(code, "Invalid", message).body)) is errors.Fenced
+DENIED = "ValidatingAdmissionPolicy 'drover-fence-0' with binding 'drover-fence-0' denied request: no"
+UNREADABLE = 'validatingadmissionpolicies.admissionregistration.k8s.io "drover-fence-0" is forbidden: User "jane" cannot get resource'
+POLICIES: tuple[tuple[int, str, type[errors.KubeError], str], ...] = (
+    (422, f'pods "a" is forbidden: {DENIED}', errors.Fenced, "the fence itself: nothing is wrong with the object"),
+    (403, f'pods "a" is forbidden: {DENIED}', errors.Fenced, "policies may answer with 403 too"),
+    (403, UNREADABLE, errors.Forbidden, "no right to read the policy is no refusal by it, and no repeat helps"),
+    (422, 'ValidatingAdmissionPolicy.admissionregistration.k8s.io "drover-fence-0" is invalid: spec', errors.Invalid, "the policy itself is wrong"),
+    (403, 'pods "drover-fence-0" is forbidden: exceeded quota', errors.Forbidden, "anything may bear that name"),
+    (422, "ValidatingAdmissionPolicy 'team-rules' with binding 'drover-fence-0' denied request: no", errors.Invalid, "another policy, bound by that name"),
+    (409, f'pods "a": {DENIED}', errors.Conflict, "it never answers with another code"),
+)
+
+
+@pytest.mark.parametrize("code, message, meant, why", POLICIES, ids=[why for *_, why in POLICIES])
+def test_a_refusal_by_the_fence_is_told_from_others(code: int, message: str, meant: type[errors.KubeError], why: str) -> None:
+    assert type(api_error(code, refusal(code, "Invalid", message).body)) is meant, why
 
 
 def test_an_answer_that_cannot_be_read() -> None:

@@ -4,6 +4,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from drover_operator.api.meta import Object, ObjectMeta
 from drover_operator.api.resource import MANAGED_SERVICES
 from drover_operator.kube.client import Client
 from drover_operator.kube.errors import OutcomeUnknown, Unsent
-from drover_operator.kube.events import QUEUE, REMEMBERED, SERIES, EventRecorder
+from drover_operator.kube.events import QUEUE, REMEMBERED, SERIES, EventRecorder, News
 from drover_operator.kube.transport import Reply
 from drover_operator.runtime.election import LostLeadership
 from drover_operator.testing import SimulatedCluster, SimulatedTransport, refusal
@@ -36,7 +37,7 @@ class Bench:
 
     def say(self, note: str = "made web-0", *, reason: str = "Missing", kind: str = "Normal", name: str = "web") -> None:
         item = Object(metadata=ObjectMeta(name=name, namespace="default", uid=f"uid-{name}"))
-        self.recorder.record(MANAGED_SERVICES, item, kind=kind, reason=reason, action="Create", note=note)
+        self.recorder.record(MANAGED_SERVICES, item, News(kind=kind, reason=reason, action="Create", note=note))
 
     async def events(self) -> list[dict[str, Any]]:
         await asyncio.sleep(1)
@@ -156,17 +157,89 @@ def test_an_event_that_has_expired_is_told_anew() -> None:
     with_bench(scenario)
 
 
+@dataclass(frozen=True)
+class Noise:
+    """`news` Events about one object, one each `every` seconds; all alike, or each of another note."""
+
+    news: int
+    every: float
+    alike: bool
+    written: int
+    limited: int
+    why: str
+
+
+NOISE = (
+    Noise(25, 0.0, False, 25, 0, "a burst that a person can read goes out whole"),
+    Noise(40, 0.0, False, 25, 15, "what is beyond it is held back"),
+    Noise(40, 0.0, True, 25, 15, "repeats cost writes too: a series is no way around it"),
+    Noise(120, 60.0, False, 25 + 23, 120 - 48, "a story without end: one every five minutes"),
+    Noise(50, 300.0, False, 50, 0, "news every five minutes are never held back"),
+)
+
+
+@pytest.mark.parametrize("noise", NOISE, ids=[noise.why for noise in NOISE])
+def test_an_object_that_makes_much_noise_is_held_back(noise: Noise) -> None:
+    async def scenario(bench: Bench) -> None:
+        for n in range(noise.news):
+            bench.say("again" if noise.alike else f"n{n}")
+            await asyncio.sleep(noise.every)
+        await asyncio.sleep(1)
+        assert bench.recorder.fates == {key: count for key, count in (("written", noise.written), ("limited", noise.limited)) if count}, noise.why
+        bench.say("another object", name="api")
+        assert "another object" in [each["note"] for each in await bench.events()], "which costs nobody else anything"
+
+    with_bench(scenario)
+
+
+def test_what_was_held_back_of_a_series_is_in_its_next_count() -> None:
+    async def scenario(bench: Bench) -> None:
+        for _ in range(40):
+            bench.say()
+        await asyncio.sleep(SERIES / 2 + 1)
+        bench.say()
+        (event,) = await bench.events()
+        assert event["series"]["count"] == 41
+
+    with_bench(scenario)
+
+
+def test_a_series_whose_first_event_was_held_back_is_told_by_the_next_one() -> None:
+    async def scenario(bench: Bench) -> None:
+        for n in range(25):
+            bench.say(f"n{n}")
+        bench.say("late")
+        assert "late" not in [each["note"] for each in await bench.events()]
+        await asyncio.sleep(SERIES / 2)
+        bench.say("late")
+        (late,) = [each for each in await bench.events() if each["note"] == "late"]
+        assert late["series"]["count"] == 2
+
+    with_bench(scenario)
+
+
+def test_an_event_names_the_change_that_it_belongs_to() -> None:
+    async def scenario(bench: Bench) -> None:
+        item = Object(metadata=ObjectMeta(name="web", namespace="default", uid="uid-web"))
+        bench.recorder.record(MANAGED_SERVICES, item, News(kind="Normal", reason="Update", action="ChangePhase", note="begun", change="c0ffee12"))
+        (event,) = await bench.events()
+        assert event["metadata"]["annotations"] == {"drover.dev/change": "c0ffee12"}
+
+    with_bench(scenario)
+
+
 def test_a_server_that_is_away_costs_old_events_and_nothing_else() -> None:
     async def scenario(bench: Bench) -> None:
         bench.transport.faults.latency = 20.0
         bench.say("first")
         await asyncio.sleep(0)  # it is on its way now
         for n in range(QUEUE + 10):
-            bench.say(f"n{n:05}")
+            bench.say(f"n{n:05}", name=f"web-{n}")
         bench.transport.faults.latency = 0.0
         await asyncio.sleep(30)
         notes = sorted(each["note"] for each in await bench.events())
         assert notes == ["first", *(f"n{n:05}" for n in range(10, QUEUE + 10))], "the oldest are dropped, never the newest"
+        assert bench.recorder.fates == {"written": QUEUE + 1, "dropped": 10}
 
     with_bench(scenario)
 
@@ -174,12 +247,12 @@ def test_a_server_that_is_away_costs_old_events_and_nothing_else() -> None:
 def test_only_so_many_series_are_known() -> None:
     async def scenario(bench: Bench) -> None:
         for n in range(REMEMBERED + 1):
-            bench.say(f"n{n:05}")
+            bench.say(f"n{n:05}", name=f"web-{n}")
             if n % 500 == 0:
                 await asyncio.sleep(5)
         await asyncio.sleep(10)
-        bench.say("n00000")
-        bench.say(f"n{REMEMBERED:05}")
+        bench.say("n00000", name="web-0")
+        bench.say(f"n{REMEMBERED:05}", name=f"web-{REMEMBERED}")
         events = await bench.events()
         assert [each["note"] for each in events].count("n00000") == 2, "forgotten, so told anew"
         assert [each["series"]["count"] for each in events if each["note"] == f"n{REMEMBERED:05}"] == [2]

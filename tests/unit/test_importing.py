@@ -15,7 +15,7 @@ from drover_operator.api.managedservice import ManagedService
 from drover_operator.cli.importing import Imported, Manifest, convert
 from drover_operator.cli.manifests import read
 
-BOUTIQUE = Path(__file__).parents[2].parent / "shared" / "data" / "online-boutique"
+BOUTIQUE = Path(__file__).parents[1] / "data" / "online-boutique"
 LIVE: dict[str, Any] = {
     "uid": "1-2",
     "resourceVersion": "9",
@@ -42,6 +42,15 @@ def service(name: str = "web", selects: str = "web", **spec: Any) -> Manifest:
 
 def other(kind: str, version: str = "v1", name: str = "web", **rest: Any) -> Manifest:
     return {"apiVersion": version, "kind": kind, "metadata": {"name": name}, **rest}
+
+
+def live(manifest: Manifest) -> Manifest:
+    """As the API server has it."""
+    return {**manifest, "metadata": {**manifest["metadata"], **LIVE}}
+
+
+def budget(name: str = "web", selects: str = "web") -> Manifest:
+    return live(other("PodDisruptionBudget", "policy/v1", name, spec={"minAvailable": 2, "selector": {"matchLabels": {"app": selects}}}))
 
 
 def pod_with(**spec: Any) -> dict[str, Any]:
@@ -271,6 +280,104 @@ def test_live_objects_lose_what_the_server_added() -> None:
     assert [(note.object, note.field) for note in imported.notes] == [("service/web", "metadata.name")]  # it is in the way
 
 
+LIVE_NOTES: list[tuple[str, Manifest, dict[str, Any], list[str]]] = [
+    # why, what stands beside deployment/web in the cluster, keywords of `convert`, the notes
+    ("Drover takes this one over, and its numbers change", budget(), {"adopt": True}, ["warning: poddisruptionbudget/web: spec is set anew from the criticality"]),
+    ("nothing is taken over without being asked", budget(), {}, ["warning: poddisruptionbudget/web: spec is left out, Drover makes a budget for deployment/web"]),
+    ("another name is not taken over, and would be the second for each pod", budget("old"), {"adopt": True}, ["warning: poddisruptionbudget/old: spec is left out, Drover makes a budget for deployment/web"]),
+    ("of this name, but for other pods: it must not be taken from them", budget(selects="mail"), {"adopt": True}, ["warning: poddisruptionbudget/web: metadata.name is that of a ManagedService that does not carry it over; imported without adopt"]),
+    ("what stays selects its pods too, and would be cut off", live(service()), {"adopt": True, "others": [deployment("web-canary", template=pod_with())]}, ["warning: service/web: spec.selector selects the pods of deployment/web, deployment/web-canary", "warning: service/web: metadata.name is that of a ManagedService"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("why", "beside", "keywords", "notes"), LIVE_NOTES, ids=[row[0] for row in LIVE_NOTES])
+def test_what_may_be_taken_over(why: str, beside: Manifest, keywords: dict[str, Any], notes: list[str]) -> None:
+    imported = convert([live(deployment()), beside], criticality="Normal", **keywords)
+    assert len(imported.notes) == len(notes), why
+    assert all(line.startswith(note) for line, note in zip(lines(imported), notes, strict=True))
+    taken = keywords.get("adopt", False) and not any("imported without adopt" in line for line in lines(imported))
+    assert imported.services[0]["spec"].get("adopt", False) is taken
+
+
+FILLED: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    # why, the pod's spec as a cluster has it (without containers), what is left of it
+    ("what every pod has", {"restartPolicy": "Always", "dnsPolicy": "ClusterFirst", "schedulerName": "default-scheduler", "terminationGracePeriodSeconds": 30, "securityContext": {}}, {}),
+    ("what somebody chose", {"dnsPolicy": "Default", "schedulerName": "mine", "terminationGracePeriodSeconds": 0}, {"dnsPolicy": "Default", "schedulerName": "mine", "terminationGracePeriodSeconds": 0}),
+    ("a context with a setting", {"securityContext": {"runAsNonRoot": True}}, {"securityContext": {"runAsNonRoot": True}}),
+    ("an account has two names", {"serviceAccountName": "a", "serviceAccount": "a"}, {"serviceAccountName": "a"}),
+    ("modes of files", {"volumes": [{"name": "c", "configMap": {"name": "x", "defaultMode": 420}}, {"name": "s", "secret": {"secretName": "y", "defaultMode": 256}}]}, {"volumes": [{"name": "c", "configMap": {"name": "x"}}, {"name": "s", "secret": {"secretName": "y", "defaultMode": 256}}]}),
+    ("an empty volume says what it is", {"volumes": [{"name": "tmp", "emptyDir": {}}, {"name": "h", "hostPath": {"path": "/x", "type": ""}}]}, {"volumes": [{"name": "tmp", "emptyDir": {}}, {"name": "h", "hostPath": {"path": "/x"}}]}),
+    ("a volume of nothing but defaults stays that kind of volume", {"volumes": [{"name": "d", "downwardAPI": {"defaultMode": 420}}]}, {"volumes": [{"name": "d", "downwardAPI": {}}]}),
+    ("tokens and fields in a volume of several", {"volumes": [{"name": "p", "projected": {"defaultMode": 420, "sources": [{"serviceAccountToken": {"path": "t", "expirationSeconds": 3600}}, {"downwardAPI": {"items": [{"path": "n", "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}}]}}]}}]}, {"volumes": [{"name": "p", "projected": {"sources": [{"serviceAccountToken": {"path": "t"}}, {"downwardAPI": {"items": [{"path": "n", "fieldRef": {"fieldPath": "metadata.name"}}]}}]}}]}),
+    ("a shape that no cluster has is none of our business", {"volumes": "many", "securityContext": 1}, {"volumes": "many", "securityContext": 1}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("why", "filled", "left"), FILLED, ids=[row[0] for row in FILLED])
+def test_a_cluster_fills_pods_in(why: str, filled: dict[str, Any], left: dict[str, Any]) -> None:
+    given = live(deployment(template=pod_with(**filled)))
+    before = deepcopy(given)
+    assert convert([given]).services[0]["spec"]["template"] == pod_with(**left), why
+    assert convert([deployment(template=pod_with(**filled))]).services[0]["spec"]["template"] == pod_with(**filled), "a file is carried over as it was written"
+    assert given == before
+
+
+PROBED = {"timeoutSeconds": 1, "periodSeconds": 10, "successThreshold": 1, "failureThreshold": 3}
+IN_CONTAINERS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    ("what every container has", {"terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File", "resources": {}, "imagePullPolicy": "IfNotPresent"}, {}),
+    ("limits", {"resources": {"limits": {"cpu": "1"}}}, {"resources": {"limits": {"cpu": "1"}}}),
+    ("protocol of a port", {"ports": [{"containerPort": 80, "protocol": "TCP"}, {"containerPort": 53, "protocol": "UDP"}]}, {"ports": [{"containerPort": 80}, {"containerPort": 53, "protocol": "UDP"}]}),
+    ("an HTTP probe", {"readinessProbe": {**PROBED, "httpGet": {"path": "/", "port": 80, "scheme": "HTTP"}}}, {"readinessProbe": {"httpGet": {"port": 80}}}),
+    ("a gRPC probe, with one number of its own", {"livenessProbe": {**PROBED, "periodSeconds": 5, "grpc": {"port": 80, "service": ""}}}, {"livenessProbe": {"periodSeconds": 5, "grpc": {"port": 80}}}),
+    ("true is not 1", {"startupProbe": {"timeoutSeconds": True, "tcpSocket": {"port": 80}}}, {"startupProbe": {"timeoutSeconds": True, "tcpSocket": {"port": 80}}}),
+    ("a field of the pod in the environment", {"env": [{"name": "IP", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "status.podIP"}}}, {"name": "E", "value": ""}]}, {"env": [{"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}, {"name": "E", "value": ""}]}),
+    ("latest is pulled every time", {"image": "web", "imagePullPolicy": "Always"}, {"image": "web"}),
+    ("a port of the registry is no tag", {"image": "host:5000/web", "imagePullPolicy": "Always"}, {"image": "host:5000/web"}),
+    ("a digest never changes", {"image": "web@sha256:12", "imagePullPolicy": "IfNotPresent"}, {"image": "web@sha256:12"}),
+    ("latest with a digest is latest", {"image": "web:latest@sha256:12", "imagePullPolicy": "Always"}, {"image": "web:latest@sha256:12"}),
+    ("a tag that is pulled every time is somebody's wish", {"imagePullPolicy": "Always"}, {"imagePullPolicy": "Always"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("why", "filled", "left"), IN_CONTAINERS, ids=[row[0] for row in IN_CONTAINERS])
+def test_a_cluster_fills_containers_in(why: str, filled: dict[str, Any], left: dict[str, Any]) -> None:
+    plain = {"name": "main", "image": "web:1"}
+    template = pod_with(containers=[{**plain, **filled}], initContainers=[{**plain, **filled, "name": "first"}])
+    expected = pod_with(containers=[{**plain, **left}], initContainers=[{**plain, **left, "name": "first"}])
+    assert convert([live(deployment(template=template))]).services[0]["spec"]["template"] == expected, why
+
+
+IN_SPECS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    ("all that a server fills in", {"replicas": 1, "revisionHistoryLimit": 10, "progressDeadlineSeconds": 600, "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}}}, {}),
+    ("what somebody chose", {"replicas": 2, "revisionHistoryLimit": 3, "progressDeadlineSeconds": 60}, {"replicas": 2, "revisionHistoryLimit": 3, "rollout": {"type": "Rolling", "progressDeadline": "1m"}}),
+    ("one of two shares", {"strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": "25%"}}}, {"rollout": {"type": "Rolling", "rolling": {"maxSurge": 1}}}),
+    ("the default share is needed where the other is 0", {"strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": "25%"}}}, {"rollout": {"type": "Rolling", "rolling": {"maxSurge": 0, "maxUnavailable": "25%"}}}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("why", "filled", "left"), IN_SPECS, ids=[row[0] for row in IN_SPECS])
+def test_a_cluster_fills_deployments_in(why: str, filled: dict[str, Any], left: dict[str, Any]) -> None:
+    assert spec_of(live(deployment(**filled))) == left, why
+
+
+def test_marks_of_the_tool_that_applied_the_workload_are_left_out() -> None:
+    """Flux, Helm and Argo CD find what is theirs by such marks; the ManagedService is not, until somebody gives it to them."""
+    given = live(deployment())
+    given["metadata"]["labels"] = {"team": "a", "kustomize.toolkit.fluxcd.io/name": "shop", "helm.toolkit.fluxcd.io/name": "shop"}
+    given["metadata"]["annotations"] = {"owner": "b", "meta.helm.sh/release-name": "shop", "argocd.argoproj.io/tracking-id": "shop:apps/Deployment:shop/web"}
+    assert convert([given]).services[0]["metadata"] == {"name": "web", "labels": {"team": "a"}, "annotations": {"owner": "b"}}
+
+
+def test_a_cluster_fills_ports_in() -> None:
+    filled = live(
+        service(
+            clusterIP="10.0.0.9",
+            ports=[{"name": "http", "port": 80, "targetPort": 80, "protocol": "TCP"}, {"name": "dns", "port": 53, "targetPort": "dns", "protocol": "UDP"}],
+        )
+    )
+    assert spec_of(live(deployment()), filled) == {"ports": [{"name": "http", "port": 80}, {"name": "dns", "port": 53, "targetPort": "dns", "protocol": "UDP"}]}
+
+
 def test_template_is_unchanged_but_for_server_and_own_fields() -> None:
     probe = {"httpGet": {"path": "/", "port": "http"}, "periodSeconds": 1}
     containers = [{"name": "main", "image": "web:1", "readinessProbe": probe, "resources": None}]
@@ -304,8 +411,6 @@ def test_criticality_is_assumed_with_one_note() -> None:
 
 
 def test_online_boutique() -> None:
-    if not BOUTIQUE.is_dir():
-        pytest.skip(f"the manifests of Online Boutique are not part of the repository and not at {BOUTIQUE}")
     imported = convert(read([str(BOUTIQUE)], io.BytesIO()))
     assert len(imported.services) == 12
     assert [each["kind"] for each in imported.kept if each["kind"] != "ServiceAccount"] == ["Service"]

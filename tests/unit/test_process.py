@@ -103,7 +103,7 @@ def with_bench(scenario: Callable[[Bench], Awaitable[None]]) -> None:
 
 
 def leader(bench: Bench) -> bool:
-    return b"drover_leader 1.0" in bench.process.metrics.page()
+    return 'leader_election_master_status{name="drover-operator-0"} 1.0' in bench.process.metrics.text()
 
 
 def test_a_process_fills_its_caches_leads_and_works() -> None:
@@ -116,7 +116,7 @@ def test_a_process_fills_its_caches_leads_and_works() -> None:
         await bench.cluster.until(lambda: bench.copies() == {"a-copy", "b-copy"}, 5)
         writes = [write for write in bench.cluster.writes if write.name.endswith("-copy")]
         assert {write.user for write in writes} == {"drover:operator:0"}, "as the fenced user"
-        page = bench.process.metrics.page().decode()
+        page = bench.process.metrics.text()
         assert 'drover_writes_total{action="create",controller="copier",result="done"}' in page
         assert 'controller_runtime_reconcile_total{controller="copier",result="success"}' in page
         assert 'controller_runtime_max_concurrent_reconciles{controller="copier"} 2.0' in page
@@ -244,7 +244,7 @@ def test_a_bug_in_one_keys_pass_costs_nobody_else_anything() -> None:
         assert not bench.task.done()
         tries = bench.copier.decided.count("bad")
         assert 10 <= tries <= 30, "tried again, ever more seldom"
-        page = bench.process.metrics.page().decode()
+        page = bench.process.metrics.text()
         assert f'controller_runtime_reconcile_errors_total{{controller="copier"}} {tries}.0' in page
         bench.copier.broken = ""
         await bench.cluster.until(lambda: bench.copies() == {"good-copy", "bad-copy"}, 70)
@@ -286,7 +286,7 @@ def _checks(process: Process) -> Callable[[str], dict[str, bool]]:
     seen: dict[str, Any] = {}
 
     class Taken:
-        def __init__(self, _: str, live: Any, ready: Any, metrics: Any) -> None:
+        def __init__(self, _: str, live: Any, ready: Any, metrics: Any, state: Any) -> None:
             seen.update(live=live, ready=ready)
 
     with pytest.MonkeyPatch.context() as patched:

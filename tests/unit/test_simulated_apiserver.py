@@ -11,6 +11,7 @@ from unit.simulated import CONFIGS, PODS, REVISIONS, SERVICES, Api, Json, servic
 from drover_operator.kube.errors import OutcomeUnknown, Unsent
 from drover_operator.kube.transport import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, METADATA_LIST, STRATEGIC_PATCH, Reply, Request
 from drover_operator.testing import SimulatedCluster, refusal, times
+from drover_operator.testing.kinds import BUILT_IN, Kind
 from drover_operator.testing.virtualtime import run
 
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/drover-system/leases"
@@ -345,6 +346,53 @@ def test_an_api_server_that_trails_lets_a_deposed_leader_write_and_answers_old_r
         assert len((await api("GET", PODS, resourceVersion="0"))[1]["items"]) == 1
         api.transport.faults.rewind = lambda _: 60.0
         assert (await api("GET", PODS))[1]["items"] == []
+
+    simulate(scenario)
+
+
+LISTED: dict[str, Json] = {
+    "namespaces": {},
+    "nodes": {"spec": {}},
+    "pods": {"spec": {"containers": [{"name": "main", "image": "web:1"}]}},
+    "services": {"spec": {"ports": [{"port": 80}]}},
+    "configmaps": {"data": {"a": "1"}},
+    "controllerrevisions": {"data": {"a": 1}, "revision": 1},
+    "endpointslices": {"addressType": "IPv4", "endpoints": []},
+    "poddisruptionbudgets": {"spec": {"maxUnavailable": 1}},
+    "leases": {"spec": {"holderIdentity": "me"}},
+    "resourcequotas": {"spec": {"hard": {"pods": "9"}}},
+    "events": {
+        "eventTime": "2026-01-01T00:00:00.000000Z",
+        "reportingController": "x.io/y",
+        "reportingInstance": "y-0",
+        "action": "Act",
+        "reason": "Because",
+        "type": "Normal",
+        "regarding": {"namespace": "shop"},
+    },
+    "customresourcedefinitions": {"spec": {"group": "x.io"}},
+}
+
+
+@pytest.mark.parametrize("kind", BUILT_IN, ids=[kind.plural for kind in BUILT_IN])
+def test_the_items_of_a_list_are_whole_in_whatever_order_their_fields_are_stored(kind: Kind) -> None:
+    """They were cut by the length of a type that came first; an event begins with its old times, and a PUT stores the order of its sender."""
+
+    async def listed(api: Api, path: str) -> Json:
+        _, answer = await api("GET", path)
+        (found,) = (each for each in answer["items"] if each["metadata"]["name"] == "a")
+        return found
+
+    async def scenario(api: Api) -> None:
+        place = "/namespaces/shop" if kind.namespaced else ""
+        path = f"{'/apis' if kind.group else '/api'}/{kind.api_version}{place}/{kind.plural}"
+        status, made = await api("POST", path, {**LISTED[kind.plural], "metadata": {"name": "a"}, "kind": kind.kind, "apiVersion": kind.api_version})
+        assert status == 201, made
+        assert await listed(api, path) == {name: made[name] for name in made if name not in ("apiVersion", "kind")}
+        labelled = {**made["metadata"], "labels": {"new": "1"}}
+        status, changed = await api("PUT", f"{path}/a", dict(reversed(({**made, "metadata": labelled}).items())))
+        assert (status, changed["metadata"]["labels"]["new"]) == (200, "1"), changed
+        assert await listed(api, path) == {name: changed[name] for name in changed if name not in ("apiVersion", "kind")}
 
     simulate(scenario)
 

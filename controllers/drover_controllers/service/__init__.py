@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """ManagedService: the one writer of its pods. What it watches and may touch; RBAC is generated from this."""
 
+from drover_controllers.service.change import change
 from drover_controllers.service.decide import decide
 from drover_controllers.service.gather import gather
 from drover_controllers.service.naming import SERVICE_LABEL
@@ -45,6 +46,7 @@ CONTROLLER = Controller(
     gather=gather,
     decide=decide,
     report=report,
+    change=change,
 )
 
 __all__ = ["CONTROLLER", "key_of"]

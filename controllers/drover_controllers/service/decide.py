@@ -232,7 +232,7 @@ def _enter(draft: _Draft, instances: list[Instance]) -> None:
         if each.state == "InService":
             if not each.available:
                 draft.waits.append(Wait(step="", reason=Reason.WAITING_FOR_HEALTH, seconds=each.since + min_ready - now))
-        elif status.is_true("ContainersReady") and not status.is_true(naming.GATE):
+        elif drain.may_enter(status):
             draft.moves.append(drain.enter(each, now))
 
 
@@ -240,7 +240,7 @@ def _leave(draft: _Draft, accepted: list[Instance]) -> None:
     judged = draft.judged
     for each in accepted:
         reason = _why_gone(judged, each)
-        if drain.serves(each) or each.pod.status.is_true(naming.GATE):
+        if drain.serves(each) or each.state == "Suspect":
             draft.moves.append(drain.leave(each, judged.facts.now, reason))
         else:
             draft.moves.append(drain.end(each, reason))

@@ -1,16 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """How an instance enters and leaves service.
 
+Entering: the gate says that the instance is wanted in service, never that it is healthy, so that it is opened right after the pod is
+made. Opened only when the containers are ready, each instance cost the kubelet a write and us a pass more, and its way to its first
+request a round trip; none entered while the operator was away.
+
 Leaving: gate False and Ready False in one patch (the kubelet of a cut-off node cannot say the latter for us) -> gone from discovery
 -> settle, because proxies lag -> deleted. Which of these steps is next is read from the pod itself, never from a flag of ours.
 """
 
+from dataclasses import replace
 from functools import lru_cache
 from math import ceil
 from typing import Any
 
 from drover_controllers.service.naming import GATE
 from drover_controllers.service.values import Instance, Wait
+from drover_operator.api.builtin import PodStatus
 from drover_operator.api.managedservice import Restart
 from drover_operator.api.meta import utc
 from drover_operator.api.resource import PODS
@@ -19,9 +25,22 @@ from drover_operator.core.plan import Delete, Patch
 from drover_operator.core.reasons import Reason
 
 
+def may_enter(status: PodStatus) -> bool:
+    """Whether the gate is to be opened: at once for a new instance, so that it serves as soon as its kubelet finds it ready, without a word of ours.
+
+    One that was taken out must be ready first: what is opened then is seen as serving at once.
+    """
+    gate = status.condition(GATE)
+    return gate is None or (gate.status != "True" and status.is_true("ContainersReady"))
+
+
 def enter(instance: Instance, now: float) -> Patch:
-    """Put a healthy instance in service."""
-    return _gate(instance, [_condition(GATE, "True", "InService", int(now))], "put in service", Reason.HEALTHY_ENTERS)
+    """Want an instance in service; a new one in whatever version it has by now, because its scheduler and its kubelet write at the same time.
+
+    A late one harms nobody: an instance that came back by it is met by an end that names an older version, and is drained again.
+    """
+    patch = _gate(instance, [_condition(GATE, "True", "InService", int(now))], "put in service", Reason.HEALTHY_ENTERS)
+    return replace(patch, version="") if instance.pod.status.condition(GATE) is None else patch
 
 
 def leave(instance: Instance, now: float, reason: Reason) -> Patch:

@@ -29,6 +29,7 @@ def gather(service: ManagedService, view: View) -> Facts:
     key, uid = service.metadata.key, service.metadata.uid
     revisions = {each.metadata.name: _recorded(each) for each in view.of(CONTROLLER_REVISIONS, key) if each.metadata.controller_uid() == uid}
     wanted = wanted_revision(service.spec, service.metadata.name)
+    wanted = replace(wanted, name=view.name(wanted.name))
     recorded = revisions.get(wanted.name)
     return Facts(
         service=service,
@@ -40,7 +41,7 @@ def gather(service: ManagedService, view: View) -> Facts:
         front=next((each for each in view.of(SERVICES, key) if each.metadata.name == key[1]), None),
         budget=next((each for each in view.of(DISRUPTION_BUDGETS, key) if each.metadata.name == key[1]), None),
         verdicts=view.verdicts(key),
-        spec_digest=spec_digest(service.spec),
+        spec_digest=view.name(spec_digest(service.spec)),
         collision=recorded is not None and canonical(recorded.template) != canonical(wanted.template),
     )
 

@@ -37,7 +37,8 @@ def finalizer(service: ManagedService, *, wanted: bool) -> Patch:
 def owned(facts: Facts, *, whole: Callable[[], bool]) -> tuple[list[Action], list[Wait]]:
     """Actions on the Service and the disruption budget, and what is held up by objects in the way.
 
-    `whole` says whether all wanted instances are ready: before that, adopting a Service would cut off those who serve it now.
+    `whole` says whether all wanted instances are ready. Before that nothing is adopted: a Service would cut off those who serve it
+    now, and a disruption budget would leave them unguarded, so that one drained node could take all of them.
     """
     service, actions, waits = facts.service, list[Action](), list[Wait]()
     wanted: list[tuple[Resource[Object], Object | None, Callable[[ManagedService], Body], Body]] = [
@@ -47,7 +48,7 @@ def owned(facts: Facts, *, whole: Callable[[], bool]) -> tuple[list[Action], lis
         wanted.append((SERVICES, facts.front, build.front, _front_drift(service, facts.front)))
     for resource, held, body, drift in wanted:
         if held is None:
-            action, wait = _take(facts, resource, body(service), whole=resource is not SERVICES or whole())
+            action, wait = _take(facts, resource, body(service), whole=whole())
             actions += [action] if action else []
             waits += [wait] if wait else []
         elif drift:

@@ -38,7 +38,7 @@ class Create:
 
 @dataclass(frozen=True, kw_only=True)
 class Patch:
-    """Merge-patch exactly the object that was seen: this uid, this version.
+    """Merge-patch exactly the object that was seen: this uid, and this version unless it is "", where any will do.
 
     `strategic` merges lists by their key (conditions by type) and is served for built-in kinds only.
     """

@@ -55,10 +55,11 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True)
 class Meaning:
-    """What a reason means, and the next step for a person ("" when there is none)."""
+    """What a reason means, the next step for a person ("" when there is none), and the page of docs/failures on it, where there is one."""
 
     what: str
     next_step: str = ""
+    page: str = ""
 
 
 MEANING: dict[Reason, Meaning] = {
@@ -73,6 +74,7 @@ MEANING: dict[Reason, Meaning] = {
     Reason.ROLLED_BACK: Meaning(
         "The wanted revision made no progress; the last good revision serves and the bad one is blocked.",
         "Change the template, or the rollout settings to try the same revision again.",
+        page="bad-revision",
     ),
     Reason.SCALING_OUT: Meaning("Instances are being added."),
     Reason.SCALING_IN: Meaning("Instances are being drained and removed."),
@@ -83,23 +85,31 @@ MEANING: dict[Reason, Meaning] = {
     Reason.SETTLED: Meaning("Nothing is being changed."),
     Reason.MINIMUM_IN_SERVICE: Meaning("At least the fewest instances that the budget allows are in service."),
     Reason.BELOW_MINIMUM: Meaning("Fewer instances are in service than the budget allows.", "Look at the instances in status."),
-    Reason.INSTANCES_MISSING: Meaning("Instances were lost or are not healthy, outside of any wanted change.", "Look at the instances in status."),
+    Reason.INSTANCES_MISSING: Meaning(
+        "Instances were lost or are not healthy, outside of any wanted change.", "Look at the instances in status.", page="node-lost"
+    ),
     Reason.PROGRESS_DEADLINE_EXCEEDED: Meaning(
         "The revision made no progress within spec.rollout.progressDeadline, and there is no good revision to go back to.",
         "Look at the instances in status and at their logs; then correct the template.",
+        page="bad-revision",
     ),
-    Reason.INVALID_TEMPLATE: Meaning("The API server refuses pods of this template; nothing was taken down.", "Correct the field that the message names."),
+    Reason.INVALID_TEMPLATE: Meaning(
+        "The API server refuses pods of this template; nothing was taken down.", "Correct the field that the message names.", page="invalid-template"
+    ),
     Reason.NAME_CONFLICT: Meaning(
         "An object of a name that Drover needs exists and is not Drover's; it is left alone.",
         "Rename one of the two, delete the other object, or set spec.adopt if nobody controls it.",
+        page="name-conflict",
     ),
     Reason.PIN_NOT_FOUND: Meaning(
         "spec.pin names a revision that is not recorded.", "Choose one of `kubectl get controllerrevisions -l drover.dev/service=NAME`."
     ),
     Reason.REVISION_COLLISION: Meaning("Another template is recorded under the same revision name.", "Change any label of the template."),
-    Reason.REFUSED: Meaning("The API server refuses a write for now; it is tried again.", "Read the message: a quota, a missing ServiceAccount or a policy."),
+    Reason.REFUSED: Meaning(
+        "The API server refuses a write for now; it is tried again.", "Read the message: a quota, a missing ServiceAccount or a policy.", page="refused"
+    ),
     Reason.NAMESPACE_TERMINATING: Meaning("The namespace is being deleted and takes no new objects."),
-    Reason.MEMORY_LOST: Meaning("status.rollout was lost; it was rebuilt from the revisions, and the rollout began anew."),
+    Reason.MEMORY_LOST: Meaning("status.rollout was lost; it was rebuilt from the revisions, and the rollout began anew.", page="memory-lost"),
     Reason.KUBELET_PROBE: Meaning("Until the agent exists the kubelet probes, and it takes any status from 200 to 399 for healthy."),
     Reason.NOT_NEEDED: Meaning("No person is needed."),
     Reason.MISSING: Meaning("An instance that should be there is not."),

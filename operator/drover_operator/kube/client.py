@@ -15,7 +15,7 @@ import msgspec
 from drover_operator.api.meta import Object, ObjectMeta
 from drover_operator.api.resource import Resource
 from drover_operator.kube.errors import OutcomeUnknown, TooManyRequests, Unreadable, api_error
-from drover_operator.kube.transport import JSON, MERGE_PATCH, METADATA_LIST, STRATEGIC_PATCH, Reply, Request, Transport
+from drover_operator.kube.transport import APPLY_PATCH, JSON, MERGE_PATCH, METADATA, METADATA_LIST, STRATEGIC_PATCH, Reply, Request, Transport
 
 T = TypeVar("T", bound=Object)
 D = TypeVar("D")
@@ -61,6 +61,8 @@ class _Identity(msgspec.Struct, frozen=True, rename="camel"):
     details: dict[str, Any] | None = None
 
 
+_BRIEF = {"Accept": METADATA}  # a write needs no more of its answer; the server spares itself the rest
+
 _identity = msgspec.json.Decoder(_Identity)
 _page = msgspec.json.Decoder(Page)
 
@@ -82,10 +84,19 @@ class Client:
         return _read(resource.decoder, reply.body)
 
     async def page(
-        self, resource: Resource[Object], namespace: str = "", *, selector: str = "", limit: int = 500, after: str = "", metadata_only: bool = False
+        self,
+        resource: Resource[Object],
+        namespace: str = "",
+        *,
+        selector: str = "",
+        fields: str = "",
+        limit: int = 500,
+        after: str = "",
+        metadata_only: bool = False,
     ) -> Page:
-        """One chunk of a consistent list; `after` is the continue token of the chunk before."""
-        query = {"limit": str(limit)} | ({"labelSelector": selector} if selector else {}) | ({"continue": after} if after else {})
+        """One chunk of a consistent list; `after` is the continue token of the chunk before, `selector` is of labels, `fields` of fields."""
+        chosen = {"labelSelector": selector, "fieldSelector": fields, "continue": after}
+        query = {"limit": str(limit)} | {name: value for name, value in chosen.items() if value}
         headers = {"Accept": METADATA_LIST} if metadata_only else {}
         reply = await self._call(Request(method="GET", path=resource.path(namespace), query=query, headers=headers, timeout=60.0))
         return _read(_page, reply.body)
@@ -93,7 +104,7 @@ class Client:
     async def create(self, resource: Resource[Object], namespace: str, body: Any, *, dry_run: bool = False) -> Written:
         """Create an object; a dry run checks every field strictly and stores nothing."""
         query = {"fieldManager": FIELD_MANAGER} | ({"dryRun": "All", "fieldValidation": "Strict"} if dry_run else {})
-        request = Request(method="POST", path=resource.path(namespace), query=query, body=msgspec.json.encode(body), headers={"Content-Type": JSON})
+        request = Request(method="POST", path=resource.path(namespace), query=query, body=msgspec.json.encode(body), headers=_BRIEF | {"Content-Type": JSON})
         return _written(await self._write(request))
 
     async def patch(self, resource: Resource[Object], namespace: str, name: str, body: Any, *, subresource: str = "", strategic: bool = False) -> Written:
@@ -103,15 +114,43 @@ class Client:
             path=resource.path(namespace, name, subresource),
             query={"fieldManager": FIELD_MANAGER},
             body=msgspec.json.encode(body),
-            headers={"Content-Type": STRATEGIC_PATCH if strategic else MERGE_PATCH},
+            headers=_BRIEF | {"Content-Type": STRATEGIC_PATCH if strategic else MERGE_PATCH},
         )
         return _written(await self._write(request))
+
+    async def apply(
+        self,
+        resource: Resource[Object],
+        namespace: str,
+        name: str,
+        body: Any,
+        *,
+        manager: str,
+        merge: bool = False,
+        dry_run: bool = False,
+        force: bool = True,
+    ) -> bytes:
+        """Server-side apply by that manager, every field checked strictly; the object as the server has it then, as JSON.
+
+        What others own is taken over, without `force` that is a Conflict. `merge` sends a merge patch instead, in which null removes a field.
+        With `dry_run` the server stores nothing: what comes back is what it would have.
+        """
+        query = {"fieldManager": manager, "fieldValidation": "Strict"}
+        query |= ({} if merge else {"force": "true" if force else "false"}) | ({"dryRun": "All"} if dry_run else {})
+        request = Request(
+            method="PATCH",
+            path=resource.path(namespace, name),
+            query=query,
+            body=msgspec.json.encode(body),
+            headers={"Content-Type": MERGE_PATCH if merge else APPLY_PATCH},
+        )
+        return (await self._write(request)).body
 
     async def delete(self, resource: Resource[Object], namespace: str, name: str, *, uid: str, version: str = "") -> Written:
         """Delete that very object, in that very version if one is given."""
         conditions = {"uid": uid} | ({"resourceVersion": version} if version else {})
         body = msgspec.json.encode({"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": conditions})
-        request = Request(method="DELETE", path=resource.path(namespace, name), body=body, headers={"Content-Type": JSON})
+        request = Request(method="DELETE", path=resource.path(namespace, name), body=body, headers=_BRIEF | {"Content-Type": JSON})
         return _written(await self._write(request), uid)
 
     async def _write(self, request: Request) -> Reply:

@@ -15,7 +15,7 @@
 
 import msgspec
 
-FENCE = "drover-fence-"  # the name of the policy stands in every refusal by it
+FENCE = "ValidatingAdmissionPolicy 'drover-fence-"  # stands in every refusal by it; the name alone stands in a refusal to show the policy too
 
 
 class DroverError(Exception):

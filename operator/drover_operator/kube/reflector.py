@@ -7,7 +7,7 @@ client-go's Reflector; of the time limits: anchors of kopf 1.44 (70 s) and clien
 """
 
 import asyncio
-import contextlib
+from collections import Counter
 from collections.abc import AsyncIterator
 from random import Random
 from typing import Any, Generic, TypeVar
@@ -55,21 +55,32 @@ _bookmark = msgspec.json.Decoder(_Bookmark)
 class Reflector(Generic[T]):
     """Fills one cache."""
 
-    def __init__(self, client: Client, cache: Cache[T], *, namespace: str = "", selector: str = "", random: Random | None = None) -> None:
+    def __init__(self, client: Client, cache: Cache[T], *, namespace: str = "", selector: str = "", fields: str = "", random: Random | None = None) -> None:
         self._client = client
         self.cache = cache
         self._namespace = namespace
         self._selector = selector
+        self._fields = fields
         self._random = random or Random()
         self._decoder = cache.resource.decoder
         self.synced = asyncio.Event()
         self._again = False  # a fresh list is asked for
         self._patience: asyncio.Timeout | None = None  # with the stream that is being read
         self._listed = 0  # version of the last complete list
+        self._heard = asyncio.get_running_loop().time()  # when the server last told anything; before that, when we began to ask
+        self._why = "start"  # why the next list is made
+        self.relists: Counter[str] = Counter()  # complete lists by reason
+        self.restarts: Counter[str] = Counter()  # watches that ended, by reason
+
+    @property
+    def age(self) -> float:
+        """Seconds since the last event, bookmark or list."""
+        return asyncio.get_running_loop().time() - self._heard
 
     def relist(self) -> None:
         """Ask for a fresh list as soon as possible."""
         self._again = True
+        self._why = "asked"
         if self._patience is not None and not self._patience.expired():
             self._patience.reschedule(asyncio.get_running_loop().time())
 
@@ -86,9 +97,11 @@ class Reflector(Generic[T]):
                 await self.list()
                 await self._follow()
             except Gone:
+                self._why = "expired"
                 log.info("relist", resource=str(self.cache.resource), reason="expired")
                 await asyncio.sleep(self._random.uniform(0, FIRST_PAUSE))
             except KubeError as error:
+                self._why = "error"
                 if loop.time() - begun > LONGEST_PAUSE:
                     pause = FIRST_PAUSE  # it went well for a while; a list alone proves nothing, the watch may be refused each time
                 log.warning("relist", resource=str(self.cache.resource), reason=str(error), pause=round(pause, 1))
@@ -100,7 +113,7 @@ class Reflector(Generic[T]):
         objects: list[T] = []
         after, version = "", 0
         while True:
-            page = await self._client.page(self.cache.resource, self._namespace, selector=self._selector, limit=PAGE, after=after)
+            page = await self._client.page(self.cache.resource, self._namespace, selector=self._selector, fields=self._fields, limit=PAGE, after=after)
             version = version or _version(page)
             objects += [item for item in map(self._decoded, page.items or ()) if item is not None]
             after = page.metadata.continue_
@@ -111,6 +124,8 @@ class Reflector(Generic[T]):
         self._again = False
         self.cache.replace(objects, version)
         self._listed = version
+        self._heard = asyncio.get_running_loop().time()
+        self.relists[self._why] += 1
         self.synced.set()
 
     async def prove(self) -> None:
@@ -141,7 +156,9 @@ class Reflector(Generic[T]):
         found: dict[str, int] = {}
         after, version, seen = "", 0, self.cache.watermark
         while True:
-            page = await self._client.page(self.cache.resource, self._namespace, selector=self._selector, limit=PAGE, after=after, metadata_only=True)
+            page = await self._client.page(
+                self.cache.resource, self._namespace, selector=self._selector, fields=self._fields, limit=PAGE, after=after, metadata_only=True
+            )
             version = version or _version(page)
             for item in page.items or ():
                 meta = _identity(item)
@@ -160,8 +177,10 @@ class Reflector(Generic[T]):
             try:
                 await self._watch()
                 if not await self._whole():
+                    self._why = "gap"
                     return
             except (Unsent, TooManyRequests) as error:
+                self.restarts["broken" if isinstance(error, Unsent) else "busy"] += 1
                 log.debug("rewatch", resource=str(self.cache.resource), reason=str(error))
                 await asyncio.sleep(self._random.uniform(FIRST_PAUSE, 5 * FIRST_PAUSE))
 
@@ -177,8 +196,7 @@ class Reflector(Generic[T]):
             "resourceVersion": str(self.cache.watermark),
             "timeoutSeconds": str(self._random.randint(300, 600)),
         }
-        if self._selector:
-            query["labelSelector"] = self._selector
+        query |= {name: value for name, value in (("labelSelector", self._selector), ("fieldSelector", self._fields)) if value}
         request = Request(method="GET", path=self.cache.resource.path(self._namespace), query=query)
         async with self._client.transport.stream(request) as (reply, chunks):
             if reply.status != 200:
@@ -188,16 +206,19 @@ class Reflector(Generic[T]):
     async def _consume(self, chunks: AsyncIterator[bytes]) -> None:
         """Take events until the stream ends, is silent for too long, or a fresh list is asked for."""
         try:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(SILENCE) as self._patience:
-                    await self._take_all(chunks, self._patience)
+            async with asyncio.timeout(SILENCE) as self._patience:
+                await self._take_all(chunks, self._patience)
+            self.restarts["ended"] += 1
+        except TimeoutError:
+            self.restarts["ended" if self._again else "silent"] += 1
         finally:
             self._patience = None
 
     async def _take_all(self, chunks: AsyncIterator[bytes], patience: asyncio.Timeout) -> None:
         loop, rest = asyncio.get_running_loop(), b""
         while not self._again and (chunk := await anext(chunks, None)) is not None:
-            patience.reschedule(loop.time() + SILENCE)
+            self._heard = loop.time()
+            patience.reschedule(self._heard + SILENCE)
             *lines, rest = (rest + chunk).split(b"\n")
             for line in lines:
                 self._take(line)

@@ -78,6 +78,7 @@ class Election:
         self._last: Written | None = None  # what we wrote last, while that is certain
         self._asked = 0  # the epoch that may be ours: the answer to a write can be cut off by our own end
         self._seen: tuple[str, float] = ("", 0.0)
+        self.holder = ""  # whom the Lease named when we last looked
 
     @property
     def leading(self) -> bool:
@@ -161,7 +162,7 @@ class Election:
             lease = await self._client.get(LEASES, self._namespace, self.name)
         except NotFound:
             return await self._create(asked)
-        holder = lease.spec.holder_identity or ""
+        self.holder = holder = lease.spec.holder_identity or ""
         if holder == self.identity and self.term is not None and lease.spec.lease_transitions == self.term.epoch:
             self._in_office(self.term.epoch, asked, await self._write(_known(lease), {"renewTime": self._now()}))
             return True
@@ -212,6 +213,7 @@ class Election:
     def _in_office(self, epoch: int, asked: float, written: Written) -> None:
         """The time counts from before the request: the others count from later."""
         self._last = written
+        self.holder = self.identity
         self.term = Term(epoch=epoch, holder=self.identity, shard=self.shard, valid_until=asked + self._timing.renew_deadline)
 
     def _expired(self, lease: Lease) -> bool:

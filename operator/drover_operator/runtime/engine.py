@@ -9,7 +9,7 @@ too; nothing is decided before this process leads and its caches are proved curr
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, TypeVar
@@ -23,11 +23,12 @@ from drover_operator.core.plan import Delete, Patch, Plan, Verdict
 from drover_operator.kube.cache import Cache, Key
 from drover_operator.kube.client import Client, Written
 from drover_operator.kube.errors import KubeError, NotFound, OutcomeUnknown
-from drover_operator.kube.events import EventRecorder
+from drover_operator.kube.events import EventRecorder, News
 from drover_operator.kube.reflector import Reflector, RestoredHistory
 from drover_operator.observe.metrics import Metrics
+from drover_operator.runtime.changes import Changes
 from drover_operator.runtime.election import LostLeadership
-from drover_operator.runtime.executor import Result, execute
+from drover_operator.runtime.executor import Result, execute, learned
 from drover_operator.runtime.guard import PATIENCE, Expectation, WriteGuard
 from drover_operator.runtime.queue import Lane, WorkQueue
 from drover_operator.runtime.registry import Controller, Watch
@@ -65,9 +66,11 @@ class Engine:
         self._status = StatusWriter(writer, controller.resource, loop.time)
         self.events = EventRecorder(writer, setting.clock, setting.instance)
         self._verdicts: dict[Key, dict[str, Verdict]] = {}
+        self.changes = Changes()
         self._passes = 0
         self._epoch = 0
         self.busy = 0
+        self.running: dict[Key, float] = {}  # passes under way and the loop time at which they began
         self._proving = asyncio.Lock()
         self._proved_at = -1.0  # caches are certainly as new as that moment
         self._doubts: dict[Key, float] = {}  # since when a key waits for that, because its plan is in doubt
@@ -119,11 +122,21 @@ class Engine:
         await asyncio.gather(*(reflector.prove() for reflector in self.reflectors))
         for key in self.primary.everything():
             self.queue.add(key, Lane.RESYNC)
-        self._metrics.workers.set(self._setting.workers)
+        self._metrics.workers.value = self._setting.workers
         async with asyncio.TaskGroup() as group:
             group.create_task(self.events.run())
             for _ in range(self._setting.workers):
                 group.create_task(self._work())
+
+    def verdicts(self, key: Key) -> Mapping[str, Verdict]:
+        """What is known of earlier actions of the key."""
+        return self._verdicts.get(key, {})
+
+    def would(self, key: Key) -> Plan | None:
+        """What a pass on the key would decide now; nothing is done. None when there is nothing to decide."""
+        item = self.primary.get(key)
+        facts = None if item is None else self.controller.gather(item, Snapshot(self._setting.clock(), self.caches, self.verdicts(key)))
+        return None if facts is None else self.controller.decide(facts)
 
     async def drain(self, deadline: float) -> None:
         """Take no more keys, and wait at most `deadline` seconds for the passes under way."""
@@ -157,22 +170,19 @@ class Engine:
         while True:
             key, waited = await self.queue.get()
             self._metrics.waited.observe(waited)
-            self._metrics.adds.inc()
-            self._metrics.depth.set(len(self.queue))
             if self._stopping:
                 await asyncio.Event().wait()
             await self._measured(key)
 
     async def _measured(self, key: Key) -> None:
-        started = asyncio.get_running_loop().time()
+        self.running[key] = started = asyncio.get_running_loop().time()
         self.busy += 1
-        self._metrics.active.set(self.busy)
         try:
             await self._guarded(key)
         finally:
             self.busy -= 1
+            del self.running[key]
             self.queue.done(key)
-            self._metrics.active.set(self.busy)
             seconds = asyncio.get_running_loop().time() - started
             self._metrics.took.observe(seconds)
             self._metrics.worked.observe(seconds)
@@ -182,8 +192,8 @@ class Engine:
         name = self.controller.name
         self._passes += 1
         try:
-            with structlog.contextvars.bound_contextvars(controller=name, key="/".join(key), reconcile=f"{self._epoch}-{self._passes}", epoch=self._epoch):
-                result = await self._pass(key)
+            self._bind(key)
+            result = await self._pass(key)
         except (LostLeadership, RestoredHistory):
             raise
         except KubeError as error:
@@ -195,8 +205,19 @@ class Engine:
             log.exception("pass failed", controller=name, key="/".join(key), retry_in=round(self.queue.retry(key), 3))
         if result == "error":
             self._metrics.failed.inc()
-            self._metrics.retries.inc()
         self._metrics.passed(result)
+
+    def _bind(self, key: Key) -> None:
+        """Say in every line of this worker what it works on. It stays until the next pass: taking it back would cost more than the pass's lines."""
+        item = self.primary.get(key)
+        structlog.contextvars.bind_contextvars(
+            controller=self.controller.name,
+            key="/".join(key),
+            generation=item.metadata.generation if item is not None else 0,
+            change=self.changes.last(key),
+            reconcile=f"{self._epoch}-{self._passes}",
+            epoch=self._epoch,
+        )
 
     async def _pass(self, key: Key) -> str:
         if missing := self._guard.waiting(key):
@@ -213,10 +234,11 @@ class Engine:
         if facts is None:
             return "success"
         plan = self.controller.decide(facts)
+        structlog.contextvars.bind_contextvars(change=self.changes.of(item.metadata, self.controller.change(facts, plan)))
         if await self._in_doubt(key, plan):
             self.queue.add(key)
             return "requeue"
-        results = [] if plan.write_ahead else await execute(self._writer, plan, now)
+        results = [] if plan.write_ahead else await self._execute(plan, now)
         settled = self._learn(item, plan, results)
         if plan.question and all(result.verdict for result in results):
             self.queue.add(key)
@@ -225,6 +247,9 @@ class Engine:
             await self._tell(item, facts, plan)
         self._schedule(key, plan)
         return self._ended(key, plan, settled=settled)
+
+    async def _execute(self, plan: Plan, now: float) -> list[Result]:
+        return await execute(self._writer, plan, now)
 
     def _ended(self, key: Key, plan: Plan, *, settled: bool) -> str:
         """The result of a pass for the metrics; one that had not its whole effect is tried again."""
@@ -247,13 +272,10 @@ class Engine:
     def _learn(self, item: Object, plan: Plan, results: list[Result]) -> bool:
         """Note writes for the guard and refusals for the next look; whether everything had its effect."""
         key = item.metadata.key
-        before = self._verdicts.pop(key, {})
-        known = {each: before[each] for each in plan.held if each in before}
+        known = learned(self._verdicts.pop(key, {}), plan, results)
         for result in results:
             action = result.action
             self._metrics.wrote(type(action).__name__.lower(), "done" if result.ok else "failed")
-            if result.verdict is not None:
-                known[action.id] = result.verdict
             self._note_loss(key, result.error)
             written = result.written or _missed(result)
             if written is not None:
@@ -297,10 +319,12 @@ class Engine:
         written = await self._status.write(item, report.before, report.status)
         if written is None:
             return
+        self._metrics.wrote("status", "done")
         self._expect(key, self.controller.resource, key, written)
         for notice in report.notices:
             log.info("notice", reason=notice.reason, note=notice.note)
-            self.events.record(self.controller.resource, item, kind=notice.type, reason=notice.reason, action=notice.action, note=notice.note)
+            news = News(kind=notice.type, reason=notice.reason, action=notice.action, note=notice.note, change=self.changes.last(key))
+            self.events.record(self.controller.resource, item, news)
 
     def _schedule(self, key: Key, plan: Plan) -> None:
         self.queue.wake(key, RESYNC * self._setting.random.uniform(0.9, 1.1), Lane.RESYNC)
@@ -310,6 +334,7 @@ class Engine:
     def _forget(self, key: Key) -> None:
         self.queue.forget(key)
         self._guard.forget(key)
+        self.changes.forget(key)
         self._status.forget(key)
         self._verdicts.pop(key, None)
         self._doubts.pop(key, None)

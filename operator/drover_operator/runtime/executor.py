@@ -6,6 +6,7 @@ error to be hidden: the pass ends, and the next one looks at the world.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from drover_operator.core.plan import Action, Create, Delete, Found, Patch, Plan, TryOut, Verdict
@@ -28,15 +29,25 @@ class Result:
         return self.error is None and not (self.verdict and self.verdict.refused)
 
 
-async def execute(client: Client, plan: Plan, now: float) -> list[Result]:
-    """Carry out the plan, stage by stage, until one of its actions has no effect."""
+Carry = Callable[[Client, Action, float], Awaitable[Result]]
+
+
+async def execute(client: Client, plan: Plan, now: float, carry: Carry | None = None) -> list[Result]:
+    """Carry out the plan, stage by stage, until one of its actions has no effect; `carry` stands in for `carry_out`."""
     results: list[Result] = []
+    carry = carry or carry_out
     for stage in plan.stages:
-        done = await asyncio.gather(*(carry_out(client, action, now) for action in stage))
+        done = await asyncio.gather(*(carry(client, action, now) for action in stage))
         results += done
         if not all(result.ok for result in done):
             break
     return results
+
+
+def learned(before: Mapping[str, Verdict], plan: Plan, results: Iterable[Result]) -> dict[str, Verdict]:
+    """The verdicts that the next look at the same key knows, by the id of the action: those that the plan holds, and the new ones."""
+    held = {each: before[each] for each in plan.held if each in before}
+    return held | {result.action.id: result.verdict for result in results if result.verdict is not None}
 
 
 async def carry_out(client: Client, action: Action, now: float) -> Result:
@@ -65,7 +76,7 @@ async def _carry_out(client: Client, action: Action, now: float) -> Result:
 
 
 async def _patch(client: Client, action: Patch) -> Written:
-    conditions = {"uid": action.uid, "resourceVersion": action.version}
+    conditions = {"uid": action.uid} | ({"resourceVersion": action.version} if action.version else {})
     body = {**action.body, "metadata": {**action.body.get("metadata", {}), **conditions}}
     return await client.patch(action.resource, action.namespace, action.name, body, subresource=action.subresource, strategic=action.strategic)
 

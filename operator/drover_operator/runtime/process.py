@@ -23,12 +23,17 @@ from typing import Any
 import structlog
 
 from drover_operator.kube.client import Client
+from drover_operator.kube.measured import MeasuredTransport
 from drover_operator.kube.transport import Transport
+from drover_operator.observe.catalogue import LAG
 from drover_operator.observe.metrics import Metrics
+from drover_operator.observe.traces import Traces
 from drover_operator.runtime.election import Election, Term, Timing
 from drover_operator.runtime.engine import Engine, Setting
 from drover_operator.runtime.health import HealthServer
+from drover_operator.runtime.measures import measure_engine, measure_process
 from drover_operator.runtime.registry import Controller
+from drover_operator.runtime.state import state
 
 log = structlog.get_logger()
 BEAT = 3.0  # seconds between two signs of life of the event loop; one a second was a third of what an idle operator awoke for
@@ -62,11 +67,12 @@ class Process:
         *,
         clock: Callable[[], float] = time.time,
         random: Random | None = None,
+        traces: Traces | None = None,
     ) -> None:
-        self._transport = transport
         self._settings = settings
-        self.metrics = Metrics()
+        self.metrics = Metrics(own=True)
         random = random or Random()
+        transport = MeasuredTransport(transport, self.metrics, asyncio.get_running_loop().time)
         reader = Client(transport)
         self.election = Election(
             reader,
@@ -80,7 +86,10 @@ class Process:
         )
         writer = Client(transport, self.election)
         setting = Setting(clock=clock, random=random, namespace=settings.namespace, workers=settings.workers, instance=settings.identity, metrics=self.metrics)
-        self.engines = tuple(Engine(controller, reader, writer, setting) for controller in controllers)
+        self.engines = tuple(_engine(controller, reader, writer, setting, traces) for controller in controllers)
+        measure_process(self.metrics, self.election)
+        for engine in self.engines:
+            measure_engine(self.metrics, engine)
         self._stop = asyncio.Event()
         self._beat = 0.0
 
@@ -114,7 +123,6 @@ class Process:
             for task in (*tasks, stopping):
                 task.cancel()
             await asyncio.gather(stopping, *tasks, return_exceptions=True)
-            self.metrics.leading.set(0)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(5.0):
                     await self.election.release()
@@ -123,15 +131,16 @@ class Process:
         await self.election.run(self._lead)
 
     async def _lead(self, term: Term) -> None:
-        self.metrics.leading.set(1)
         async with asyncio.TaskGroup() as group:
             for engine in self.engines:
                 group.create_task(engine.lead(term.epoch))
 
     async def _pulse(self) -> None:
+        loop, lag = asyncio.get_running_loop(), self.metrics.counter(LAG)
         while True:
-            self._beat = asyncio.get_running_loop().time()
+            self._beat = loop.time()
             await asyncio.sleep(BEAT)
+            lag.value = max(0.0, loop.time() - self._beat - BEAT)
 
     def health(self) -> HealthServer:
         """The health server of this process, not started yet."""
@@ -141,6 +150,7 @@ class Process:
             live={"loop": lambda: loop.time() - self._beat < SILENCE},
             ready={"caches": lambda: self.ready},
             metrics=self.metrics,
+            state=lambda key: state(self.election, self.engines, key),
         )
 
     def listen_to_signals(self) -> None:
@@ -153,6 +163,14 @@ class Process:
         if self._stop.is_set():
             os._exit(128 + number)
         self.stop()
+
+
+def _engine(controller: Controller, reader: Client, writer: Client, setting: Setting, traces: Traces | None) -> Engine:
+    if traces is None:
+        return Engine(controller, reader, writer, setting)
+    from drover_operator.runtime.traced import TracedEngine  # noqa: PLC0415  needs the extra `traces`
+
+    return TracedEngine(controller, reader, writer, setting, traces)
 
 
 def _raise_inner(task: asyncio.Future[Any]) -> None:

@@ -9,7 +9,7 @@ An entry wakes one worker, and one timer stands for all wake-ups. Rejected: an e
 import asyncio
 import heapq
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import IntEnum
 from random import Random
 
@@ -49,6 +49,8 @@ class WorkQueue:
         self._failures: dict[Key, int] = {}
         self._started: dict[Key, float] = {}
         self._count = 0
+        self.added = 0  # entries made since the start
+        self.retried = 0  # backoffs since the start
         self._timer: asyncio.TimerHandle | None = None
         self._entries = asyncio.Semaphore(0)  # one permit for each key that waits
 
@@ -70,6 +72,7 @@ class WorkQueue:
         if held is not None and held <= lane:
             return
         if held is None:
+            self.added += 1
             self._added_at[key] = self._clock()
             self._entries.release()
         self._lane_of[key] = lane
@@ -91,6 +94,7 @@ class WorkQueue:
         """Add the key after its backoff, which doubles with each call until `succeed`; returns the seconds."""
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
+        self.retried += 1
         pause = min(FIRST_BACKOFF * 2.0 ** min(failures, 20), LONGEST_BACKOFF) * self._random.uniform(0.75, 1.0)
         self.wake(key, pause, lane)
         return pause
@@ -121,6 +125,31 @@ class WorkQueue:
         lane = self._again.pop(key, None)
         if lane is not None:
             self.add(key, lane)
+
+    @property
+    def failures(self) -> Mapping[Key, int]:
+        """Keys in backoff, and how often in a row they failed."""
+        return self._failures
+
+    @property
+    def oldest(self) -> float:
+        """Seconds that the key has waited which waits longest; 0 when none does."""
+        return self._clock() - min(self._added_at.values()) if self._added_at else 0.0
+
+    def lengths(self) -> dict[Lane, int]:
+        """How many keys wait in each lane."""
+        return {lane: sum(1 for each in self._lane_of.values() if each is lane) for lane in _LANES}
+
+    def lane_of(self, key: Key) -> Lane | None:
+        """The lane in which the key waits, or None."""
+        return self._lane_of.get(key)
+
+    def due(self, key: Key) -> float | None:
+        """Seconds until the key is looked at without any news: 0 when it waits already, None when no time is set."""
+        if key in self._lane_of:
+            return 0.0
+        at = self._alarm_of.get(key)
+        return None if at is None else max(0.0, at - self._clock())
 
     def _first(self) -> Key:
         """The first key of the most urgent lane; there is one for each permit."""

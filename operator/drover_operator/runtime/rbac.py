@@ -8,7 +8,8 @@ the impersonated user drover:operator:<shard>, whom the fence's admission policy
 from typing import Any
 
 from drover_operator.api.meta import GROUP
-from drover_operator.api.resource import CONFIG_MAPS, LEASES
+from drover_operator.api.resource import CONFIG_MAPS, EVENTS, LEASES
+from drover_operator.kube.events import EVENT_LABEL
 from drover_operator.runtime.registry import Controller
 
 Body = dict[str, Any]
@@ -73,25 +74,43 @@ def fence(controllers: tuple[Controller, ...], shard: str = "0") -> list[Body]:
     """The admission policies that make the epoch count, for exactly the resources of the writer's role.
 
     failurePolicy Ignore and a finite list of resources: parameters are resolved before match conditions, so with Fail and */* a
-    missing Lease would refuse every user's writes. A stale epoch is refused all the same.
+    missing Lease would refuse every user's writes. A stale epoch is refused all the same. Resources that carry a label of ours have a
+    policy of their own that selects by it, so that pods and Events of others are not even looked at: the API server converts an object
+    for CEL before it reads the first condition, 0.3 ms for a pod. For the same reason the epoch is compared in the match condition: a
+    policy that matches is converted for three times more, even if it has nothing to say. A user of another shard has no role, and needs no
+    policy.
     """
-    rules = [
-        {"apiGroups": [r["apiGroups"][0]], "apiVersions": ["*"], "operations": ["CREATE", "UPDATE", "DELETE"], "resources": r["resources"]}
-        for r in writer_rules(controllers)
-        if not r["resources"][0].endswith("/finalizers")
-    ]
-    user, mine = "request.userInfo.username", f"drover:operator:{shard}"
-    unknown = f"{user}.startsWith('drover:operator:') && {user} != '{mine}'"
-    return [
-        _policy(f"drover-fence-{shard}", rules, [f"{user} == '{mine}'"], _epoch_validations(), lease=True),
-        _binding(f"drover-fence-{shard}", lease=f"drover-operator-{shard}"),
-        _policy("drover-fence-unknown-shard", rules, [unknown], [_deny(f"'no shard of Drover is known by the name ' + {user}")]),
-        _binding("drover-fence-unknown-shard"),
-        _policy("drover-keep-leases", [_lease_rule()], _kept_leases(), [_deny(KEPT)]),
-        _binding("drover-keep-leases"),
-    ]
+    late = [f"request.userInfo.username == 'drover:operator:{shard}' && !({IN_OFFICE})"]
+    bodies: list[Body] = []
+    for label, rules in sorted(_fenced(controllers).items()):
+        name = f"drover-fence-{shard}" + (f"-{label.rpartition('/')[2]}" if label else "")
+        bodies += [_policy(name, rules, late, [_deny(LATE)], label=label, lease=True), _binding(name, lease=f"drover-operator-{shard}")]
+    keep = _policy("drover-keep-leases", [_lease_rule()], _kept_leases(), [_deny(KEPT)])
+    return [*bodies, keep, _binding("drover-keep-leases")]
 
 
+def _fenced(controllers: tuple[Controller, ...]) -> dict[str, list[Body]]:
+    """Rules of admission by the label that objects of them carry, "" for those that are all ours."""
+    labels = {(w.resource.group, w.resource.plural): w.selector for c in controllers for w in c.watches} | {(EVENTS.group, EVENTS.plural): EVENT_LABEL}
+    fenced: dict[str, list[Body]] = {}
+    for group, name in ((rule["apiGroups"][0], rule["resources"][0]) for rule in writer_rules(controllers)):
+        plural, _, subresource = name.partition("/")
+        if subresource != "finalizers":
+            rule = {"apiGroups": [group], "apiVersions": ["*"], "operations": ["CREATE", "UPDATE", "DELETE"], "resources": [name]}
+            fenced.setdefault(labels.get((group, plural), ""), []).append(rule)
+    return fenced
+
+
+EXTRA = "request.userInfo.extra"
+# Compared as text: an epoch that is no number would be an error in `int`, which failurePolicy Ignore lets pass.
+IN_OFFICE = (
+    f"has({EXTRA}) && '{GROUP}/epoch' in {EXTRA} && '{GROUP}/holder' in {EXTRA} && has(params.spec.leaseTransitions) && has(params.spec.holderIdentity)"
+    f" && {EXTRA}['{GROUP}/epoch'][0] == string(params.spec.leaseTransitions) && {EXTRA}['{GROUP}/holder'][0] == params.spec.holderIdentity"
+)
+LATE = (
+    f"'this write carries epoch ' + (has({EXTRA}) && '{GROUP}/epoch' in {EXTRA} ? {EXTRA}['{GROUP}/epoch'][0] : 'none') + ' of '"
+    f" + (has({EXTRA}) && '{GROUP}/holder' in {EXTRA} ? {EXTRA}['{GROUP}/holder'][0] : 'nobody') + ', not those of the Lease'"
+)
 KEPT = "'the Lease ' + oldObject.metadata.name + ' fences the operator; delete the policy drover-keep-leases first if it must go'"
 
 
@@ -104,22 +123,6 @@ def _kept_leases() -> list[str]:
     ]
 
 
-def _epoch_validations() -> list[Body]:
-    """Compared as text: an epoch that is no number would be an error in `int`, which failurePolicy Ignore lets pass."""
-    extra = "request.userInfo.extra"
-    has = f"has({extra}) && '{GROUP}/epoch' in {extra} && '{GROUP}/holder' in {extra}"
-    return [
-        {
-            "expression": f"{has} && has(params.spec.leaseTransitions) && {extra}['{GROUP}/epoch'][0] == string(params.spec.leaseTransitions)",
-            "messageExpression": f"'this write carries epoch ' + ({has} ? {extra}['{GROUP}/epoch'][0] : 'none') + ', not that of the Lease'",
-        },
-        {
-            "expression": f"{has} && has(params.spec.holderIdentity) && {extra}['{GROUP}/holder'][0] == params.spec.holderIdentity",
-            "messageExpression": f"'this write is by ' + ({has} ? {extra}['{GROUP}/holder'][0] : 'nobody') + ', who does not hold the Lease'",
-        },
-    ]
-
-
 def _deny(message: str) -> Body:
     return {"expression": "false", "messageExpression": message}
 
@@ -128,7 +131,8 @@ def _lease_rule() -> Body:
     return {"apiGroups": [LEASES.group], "apiVersions": ["*"], "operations": ["DELETE"], "resources": [LEASES.plural]}
 
 
-def _policy(name: str, rules: list[Body], conditions: list[str], validations: list[Body], *, lease: bool = False) -> Body:
+def _policy(name: str, rules: list[Body], conditions: list[str], validations: list[Body], *, label: str = "", lease: bool = False) -> Body:
+    selected = {"objectSelector": {"matchExpressions": [{"key": label, "operator": "Exists"}]}} if label else {}
     param = {"paramKind": {"apiVersion": LEASES.api_version, "kind": LEASES.kind}} if lease else {}
     return {
         "apiVersion": "admissionregistration.k8s.io/v1",
@@ -137,7 +141,7 @@ def _policy(name: str, rules: list[Body], conditions: list[str], validations: li
         "spec": {
             "failurePolicy": "Ignore",
             **param,
-            "matchConstraints": {"resourceRules": rules},
+            "matchConstraints": {"resourceRules": rules, **selected},
             "matchConditions": [{"name": f"condition-{i}", "expression": each} for i, each in enumerate(conditions)],
             "validations": validations,
         },

@@ -50,6 +50,10 @@ class View(Protocol):
         """Refusals and dry runs of this key by the id of the action."""
         ...
 
+    def name(self, derived: str) -> str:
+        """The name to use for one that was made by hashing content: the same, except where a redacted report is replayed."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class Notice:
@@ -75,9 +79,17 @@ class Report:
     notices: tuple[Notice, ...] = ()
 
 
+def _by_generation(_facts: Any, _plan: Any) -> str:
+    return ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Controller:
-    """One kind and its four pure files. `gather` returns None when there is nothing to decide."""
+    """One kind and its four pure files. `gather` returns None when there is nothing to decide.
+
+    `change` names, from facts and plan, the change that a pass belongs to; "" means whatever this generation of the spec asks for. It
+    must find the same words in every process, and for as long as the change goes on: see `runtime.changes`.
+    """
 
     name: str
     resource: Resource[Object]
@@ -86,6 +98,7 @@ class Controller:
     gather: Callable[[Any, View], Any]
     decide: Callable[[Any], Plan]
     report: Callable[[Any, Any], Report]
+    change: Callable[[Any, Any], str] = _by_generation
 
 
 def discover() -> tuple[Controller, ...]:

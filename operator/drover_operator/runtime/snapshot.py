@@ -9,14 +9,21 @@ from drover_operator.api.resource import Resource
 from drover_operator.core.plan import Verdict
 from drover_operator.kube.cache import Cache, Key
 
+NO_NAMES: Mapping[str, str] = {}
+
 
 class Snapshot:
-    """Implements `registry.View` for one key: caches by the name of their resource, and what became of the key's earlier actions."""
+    """Implements `registry.View` for one key: caches by the name of their resource, and what became of the key's earlier actions.
 
-    def __init__(self, now: float, caches: Mapping[str, Cache[Object]], verdicts: Mapping[str, Verdict]) -> None:
+    `names` puts back the names that were made of content which a report has left out; `derived` are all that were asked for, in order.
+    """
+
+    def __init__(self, now: float, caches: Mapping[str, Cache[Object]], verdicts: Mapping[str, Verdict], names: Mapping[str, str] = NO_NAMES) -> None:
         self.now = now
+        self.derived: list[str] = []
         self._caches = caches
         self._verdicts = verdicts
+        self._names = names
 
     def of(self, resource: Resource[Any], key: Key) -> tuple[Any, ...]:
         """Objects of a watched resource that belong to the key."""
@@ -25,3 +32,8 @@ class Snapshot:
     def verdicts(self, key: Key) -> Mapping[str, Verdict]:  # noqa: ARG002  it is of one key
         """Refusals and dry runs by the id of the action."""
         return self._verdicts
+
+    def name(self, derived: str) -> str:
+        """The name that a hash of content stands for: itself, but where the content was redacted."""
+        self.derived.append(derived)
+        return self._names.get(derived, derived)

@@ -120,6 +120,15 @@ def _encoded(kind: Kind, items: list[Version], meta: Json, *, only_metadata: boo
     else:
         head = {"kind": f"{kind.kind}List", "apiVersion": kind.api_version, "metadata": meta}
         # The items of a list of a built-in kind carry no type of their own, those of a custom resource do.
-        type_length = 0 if kind.schema else len(f'{{"apiVersion":"{kind.api_version}","kind":"{kind.kind}",') - 1
-        bodies = [b"{" + version.body[type_length + 1 :] if type_length else version.body for version in items]
+        bodies = [version.body for version in items] if kind.schema else _untyped(kind, items)
     return b'%b,"items":[%b]}' % (msgspec.json.encode(head)[:-1], b",".join(bodies))
+
+
+def _untyped(kind: Kind, items: list[Version]) -> list[bytes]:
+    """The items without their type: it is cut off where it comes first, so that most need not be encoded anew for each list."""
+    start = f'{{"apiVersion":"{kind.api_version}","kind":"{kind.kind}",'.encode()
+    return [b"{" + version.body[len(start) :] if version.body.startswith(start) else _encoded_without_type(version.data) for version in items]
+
+
+def _encoded_without_type(data: Json) -> bytes:
+    return msgspec.json.encode({name: value for name, value in data.items() if name not in ("apiVersion", "kind")})

@@ -170,7 +170,7 @@ class Registry:
         return self.storage.put(version.kind, {**version.data, "metadata": meta})
 
     def _named(self, call: Call, obj: Json) -> Json:
-        """The object with type, name and namespace filled in; key order matters, lists cut the type off the encoded form."""
+        """The object with type, name and namespace filled in; the type comes first, so that lists can cut it off the encoded form."""
         kind = call.kind
         check_type(kind, obj)
         self._check_strangers(call, obj)

@@ -3,10 +3,12 @@
 
 from drover_controllers.service.naming import GATE, place_of
 from drover_controllers.service.values import Facts, Instance, Population, Roster
-from drover_operator.api.builtin import Pod
+from drover_operator.api.builtin import Pod, PodStatus
 from drover_operator.api.managedservice import InstanceState
 from drover_operator.api.meta import seconds_of
 from drover_operator.core.clock import parse_duration
+
+START = 1.0  # seconds; times have whole ones, and a kubelet takes two looks at its clock
 
 
 def roster(facts: Facts) -> Roster:
@@ -47,11 +49,17 @@ def state_of(pod: Pod, *, listed: bool) -> InstanceState:
     gate = status.condition(GATE)
     if gate is not None and gate.status == "False":
         return "Draining"
-    if gate is None or gate.status != "True":
-        return "Ready" if status.is_true("ContainersReady") else "Starting"
     if not status.is_true("ContainersReady"):
-        return "Suspect"
+        return "Suspect" if gate is not None and _fell(status) else "Starting"
+    if gate is None:
+        return "Ready"
     return "InService" if listed and status.is_true("Ready") else "Ready"
+
+
+def _fell(status: PodStatus) -> bool:
+    """Whether the containers were ready once and are not now: a kubelet says that they are not when the pod starts, and never again until they were."""
+    told = status.condition("ContainersReady")
+    return told is not None and seconds_of(told.last_transition_time) > seconds_of(status.start_time) + START
 
 
 def population(instances: Roster) -> dict[str, Population]:

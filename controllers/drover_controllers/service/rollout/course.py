@@ -122,16 +122,24 @@ def overdue(facts: Facts, memory: Memory, way: Course) -> float | None:
     tried = facts.revisions.get(way.target)
     if tried is None or facts.service.spec.paused or way.kind not in ("Provision", "Update") or memory.target != way.target:
         return None
+    limit = parse_duration(facts.service.spec.rollout.progress_deadline)
     mine = [pod for pod in facts.pods if (place_of(pod.metadata.name) or ("",))[0] == way.target]
     failing = any(pod.status.phase in ("Failed", "Succeeded") for pod in mine)
-    entered = 0.0 if failing else max((_entered(pod, facts.now) for pod in mine), default=0.0)
+    entered = 0.0 if failing else max((_entered(pod, facts.now, limit) for pod in mine), default=0.0)
     last = max(seconds_of(memory.started_at), seconds_of(memory.progressed_at), tried.recorded_at, entered)
-    return last + parse_duration(facts.service.spec.rollout.progress_deadline) - facts.now
+    return last + limit - facts.now
 
 
-def _entered(pod: Pod, now: float) -> float:
-    """When an instance entered service, in seconds since the epoch: now, if it is about to."""
-    gate = pod.status.condition(GATE)
-    if gate is not None:
-        return seconds_of(gate.last_transition_time) if gate.status == "True" else 0.0
-    return now if pod.status.is_true("ContainersReady") and pod.metadata.deletion_timestamp is None else 0.0
+def _entered(pod: Pod, now: float, limit: float) -> float:
+    """When an instance became ready to serve, in seconds since the epoch: now, if it is about to.
+
+    Not later than one deadline after it was made: else one that becomes ready again and again would never be given up.
+    """
+    if pod.metadata.deletion_timestamp is not None:
+        return 0.0
+    gate, ready = pod.status.condition(GATE), pod.status.condition("Ready")
+    if gate is None:
+        return now if pod.status.is_true("ContainersReady") else 0.0
+    if gate.status != "True" or ready is None or ready.status != "True":
+        return 0.0
+    return min(seconds_of(ready.last_transition_time), seconds_of(pod.metadata.creation_timestamp) + limit)
