@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the documents and samples show is accepted by a real API server, and manifests that nobody here wrote run."""
+"""What the documents and samples show is accepted by a real API server."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +10,6 @@ from api.harness.operators import Operator
 from api.harness.space import Space
 
 ROOT = Path(__file__).resolve().parents[2]
-BOUTIQUE = ROOT.parent / "shared/data/online-boutique"
 BLOCK = re.compile(r"^```yaml\n(.*?)^```", re.MULTILINE | re.DOTALL)
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SNIPPETS = [(path.relative_to(ROOT).as_posix(), text) for path in DOCUMENTS for text in BLOCK.findall(path.read_text()) if "kind: ManagedService" in text]
@@ -46,16 +43,3 @@ def test_environment_must_be_that_of_the_namespace(space: Space):
     body = "apiVersion: drover.dev/v1alpha1\nkind: ManagedService\nmetadata: {name: x}\nspec: {criticality: Normal, environment: Test, template: {spec: {containers: [{name: a, image: b}]}}}\n"
     answer = space.plane.kubectl("apply", "-n", space.name, "-f", "-", stdin=body, ok=False)
     assert "spec.environment is Test" in answer and "is not set" in answer
-
-
-def test_online_boutique_is_imported_and_runs(space: Space, operator: Operator):
-    """Eleven services and redis, written by others for Deployments."""
-    if not BOUTIQUE.is_dir():
-        pytest.skip("the manifests of Online Boutique are not beside this work tree")
-    command = [sys.executable, "-m", "drover_operator.cli.main", "import", "-f", str(BOUTIQUE)]
-    imported = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
-    space.plane.kubectl("apply", "-n", space.name, "-f", "-", stdin=imported.stdout)
-    names = [each["metadata"]["name"] for each in space.kube.list("managedservices", space.name)]
-    assert len(names) == 12
-    for name in names:
-        space.converged(name, seconds=60)

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`kubectl drover import` from the command line: what is read, what is printed where, and the exit code."""
 
-import argparse
 import io
 import json
 import subprocess
@@ -11,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from drover_operator.cli import import_verb
+from drover_operator.cli.main import main
 from drover_operator.cli.manifests import parse, render
 from drover_operator.kube.errors import ConfigurationError
 
@@ -44,10 +43,7 @@ class Terminal:
 
     def __call__(self, *arguments: str, stdin: str = "") -> tuple[int, str, str]:
         self._monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
-        parser = argparse.ArgumentParser(prog="kubectl drover")
-        import_verb.add_parser(parser.add_subparsers(required=True))
-        args = parser.parse_args(["import", *arguments])
-        code: int = args.run(args)
+        code = main(["import", *arguments])
         printed = self._capsys.readouterr()
         return code, printed.out, printed.err
 
@@ -136,13 +132,32 @@ def test_addresses_are_not_read(terminal: Terminal) -> None:
     assert terminal("-f", "https://example.org/a.yaml")[0] == 1
 
 
-def test_usage(terminal: Terminal, capsys: pytest.CaptureFixture[str]) -> None:
-    assert terminal("-f", "-", "-f", "-") == (4, "", "error: stdin (-f -) can be read only once\n")
-    with pytest.raises(SystemExit):
-        terminal("-f", "-", "--criticality", "vital")
-    assert "'vital' is none of Vital, Important, Normal, Expendable" in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        terminal()
+WRONG: list[tuple[str, list[str], str]] = [
+    # why, arguments, the error
+    ("one stdin has one end", ["-f", "-", "-f", "-"], "stdin (-f -) can be read only once"),
+    ("nothing was named", [], "nothing to import: give -f FILE for manifests, deployment/NAME or --all for a cluster"),
+    ("a namespace alone names nothing", ["-n", "shop"], "nothing to import: give -f FILE"),
+    ("two sources", ["-f", "-", "deployment/web"], "-f, names and --all exclude each other"),
+    ("all, and one of them", ["--all", "deployment/web"], "-f, names and --all exclude each other"),
+    ("a file has its own namespaces", ["-f", "-", "-n", "shop"], "-n, --context and --kubeconfig are for workloads of a cluster"),
+    ("a name without its kind", ["web"], "'web' is no workload: give deployment/NAME or statefulset/NAME"),
+    ("kubectl's other spelling", ["deployment", "web"], "'deployment' is no workload"),
+    ("a kind that is not imported", ["daemonset/web"], "'daemonset/web' is no workload"),
+    ("a name that is none", ["deployment/Web_1"], "'deployment/Web_1' is no workload"),
+    ("no context makes no namespace", ["deployment/web", "-n", "Shop!"], "'Shop!' is not a name of a namespace"),
+]
+
+
+@pytest.mark.parametrize(("why", "words", "message"), WRONG, ids=[row[0] for row in WRONG])
+def test_wrong_usage(terminal: Terminal, why: str, words: list[str], message: str) -> None:
+    code, out, err = terminal(*words)
+    assert (code, out, err.count("\n")) == (4, "", 1), why
+    assert err.startswith(f"error: {message}")
+
+
+def test_a_level_that_is_none(terminal: Terminal) -> None:
+    code, _, err = terminal("-f", "-", "--criticality", "vital")
+    assert code == 4 and "'vital' is none of Vital, Important, Normal, Expendable" in err
 
 
 SCALARS: list[tuple[str, str, Any]] = [

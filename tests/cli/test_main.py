@@ -155,7 +155,7 @@ def point(monkeypatch: pytest.MonkeyPatch, folder: Path, server: str) -> None:
 
 USAGE = [
     ("a verb with a slip", ["statsu"], "unknown verb 'statsu'; did you mean status?"),
-    ("a verb like none", ["zzz"], "unknown verb 'zzz'; verbs are status, import, version, sandbox"),
+    ("a verb like none", ["zzz"], f"unknown verb 'zzz'; verbs are {', '.join(entry.VERBS)}, sandbox"),
     (
         "kubectl's habit of options first",
         ["-n", "shop", "status"],
@@ -164,7 +164,7 @@ USAGE = [
     ("an unknown option", ["status", "--frob"], "unrecognized arguments: --frob; see kubectl drover --help"),
     ("an option cut short is not guessed", ["status", "--name", "x"], "unrecognized arguments: --name; see kubectl drover --help"),
     ("an unknown output", ["status", "-o", "xml"], "argument -o/--output: invalid choice: 'xml' (choose from 'json'); see kubectl drover status --help"),
-    ("a missing argument of a verb", ["import"], "the following arguments are required: -f/--filename; see kubectl drover import --help"),
+    ("an option without its value", ["import", "-f"], "argument -f/--filename: expected one argument; see kubectl drover import --help"),
     ("one name in all namespaces", ["status", "cart", "-A"], "a service has one namespace: give NAME with -n NAMESPACE, or -A without NAME"),
     (
         "one and all namespaces",
@@ -208,7 +208,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert re.fullmatch(r"kubectl-drover [0-9.]+\S*, API drover\.dev/v1alpha1\n", capsys.readouterr().out)
 
 
-@pytest.mark.parametrize("argv", [["--help"], ["status", "--help"], ["version"], ["statsu"]])
+@pytest.mark.parametrize("argv", [["--help"], ["version"], ["statsu"], ["explain"], ["completion", "bash"], *([verb, "--help"] for verb in entry.VERBS)])
 def test_start_is_light(argv: list[str]) -> None:
     code = f"import sys\nfrom drover_operator.cli.main import main\nmain({argv!r})\nprint(*[m for m in {HEAVY!r} if m in sys.modules], file=sys.stderr)"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

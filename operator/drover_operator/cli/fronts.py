@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from drover_operator.api.managedservice import Port
+from drover_operator.cli.defaults import bare_port
 from drover_operator.cli.notes import Notes
 from drover_operator.cli.objects import Manifest, is_live, mappings, part
 
@@ -64,7 +65,7 @@ def ports_of(manifest: Manifest, about: Notes) -> list[Manifest]:
     """The ports of a Service as those of a ManagedService."""
     ports: list[Manifest] = []
     for each in mappings(part(manifest, "spec").get("ports")):
-        port, named = _port(each)
+        port, named = _port(bare_port(each) if is_live(manifest) else each)
         if not named:
             about.warn("spec.ports.name", f"is missing for port {port['port']}; named {port['name']}")
         ports.append(port)

@@ -12,6 +12,7 @@ from typing import Any
 
 from drover_operator.api.managedservice import Criticality
 from drover_operator.api.meta import API_VERSION
+from drover_operator.cli.defaults import bare_workload
 from drover_operator.cli.fronts import ports_of, uncarried, with_ports
 from drover_operator.cli.notes import Note, Notes, Refused
 from drover_operator.cli.objects import (
@@ -43,9 +44,12 @@ class Imported:
     notes: list[Note]
 
 
-def convert(manifests: Iterable[Manifest], *, criticality: Criticality | None = None, adopt: bool = False) -> Imported:
-    """All manifests of an application at once, so that Services find their workloads; None assumes criticality Normal, with a note."""
-    return _Conversion(criticality, adopt=adopt).run(list(manifests))
+def convert(manifests: Iterable[Manifest], *, criticality: Criticality | None = None, adopt: bool = False, others: Iterable[Manifest] = ()) -> Imported:
+    """All manifests of an application at once, so that Services find their workloads; None assumes criticality Normal, with a note.
+
+    `others` are workloads that stay what they are: Services may select their pods too.
+    """
+    return _Conversion(criticality, adopt=adopt, others=others).run(list(manifests))
 
 
 @dataclass(frozen=True)
@@ -57,10 +61,14 @@ class _Pods:
     labels: Manifest
 
 
+def _is_budget(manifest: Manifest) -> bool:
+    return manifest.get("kind") == "PodDisruptionBudget" and str(manifest.get("apiVersion")).startswith("policy/")
+
+
 class _Conversion:
     """One import: workloads first, because what becomes of the other objects depends on them."""
 
-    def __init__(self, criticality: Criticality | None, *, adopt: bool) -> None:
+    def __init__(self, criticality: Criticality | None, *, adopt: bool, others: Iterable[Manifest]) -> None:
         self._criticality = criticality
         self._adopt = adopt
         self._notes: list[Note] = []
@@ -69,11 +77,15 @@ class _Conversion:
         self._imported: set[Key] = set()
         self._pods: list[_Pods] = []
         self._assumed = 0
+        for each in others:
+            self._note_pods(each)
 
     def run(self, manifests: list[Manifest]) -> Imported:
         mine = [each for each in manifests if not has_controller(each)]
         rest = [each for each in mine if not self._workload(each)]
-        kept = [portable(each) for each in rest if self._keep(each)]
+        # What becomes of a budget depends on that of the Service beside it.
+        stays = {id(each) for each in sorted(rest, key=_is_budget) if self._keep(each)}
+        kept = [portable(each) for each in rest if id(each) in stays]
         self._note_owned(manifests)
         self._note_assumed()
         return Imported(list(self._services.values()), kept, self._notes)
@@ -107,7 +119,7 @@ class _Conversion:
         if self._adopt:
             spec["adopt"] = True
         # The template comes last in what is printed, because it is long.
-        spec.update(spec_of(manifest, about))
+        spec.update(spec_of(bare_workload(manifest) if is_live(manifest) else manifest, about))
         service = {"apiVersion": API_VERSION, "kind": "ManagedService", "metadata": metadata_of(manifest), "spec": spec}
         check_valid(service)
         self._services[key] = service
@@ -124,9 +136,9 @@ class _Conversion:
         kind, group = str(manifest.get("kind")), str(manifest.get("apiVersion")).rpartition("/")[0]
         about = self._about(manifest)
         if (group, kind) == ("", "Service"):
-            return not self._carry(manifest, about)
-        if (group, kind) == ("policy", "PodDisruptionBudget"):
-            return not self._replaces_budget(manifest, about)
+            return not self._carry_front(manifest, about)
+        if _is_budget(manifest):
+            return not self._carry_budget(manifest, about)
         if group == "kustomize.config.k8s.io":
             about.warn("kind", f"{kind} is not an object of the cluster and is left out; import the output of `kubectl kustomize` instead")
             return False
@@ -143,7 +155,7 @@ class _Conversion:
     def _is_imported(self, pods: _Pods) -> bool:
         return (pods.workload, pods.key[0]) in self._imported
 
-    def _carry(self, manifest: Manifest, about: Notes) -> bool:
+    def _carry_front(self, manifest: Manifest, about: Notes) -> bool:
         """Make the ports of a Service those of its ManagedService, if nothing of the Service is lost by it."""
         selector = part(manifest, "spec").get("selector")
         pods = self._selected(manifest, {"matchLabels": selector}) if selector else []
@@ -171,10 +183,10 @@ class _Conversion:
         return uncarried(manifest)
 
     def _unclaimed(self, manifest: Manifest, about: Notes) -> None:
-        """A Service that stays must not be taken over by the ManagedService of the same name."""
+        """A Service or budget that stays must not be taken over by the ManagedService of the same name."""
         service = self._services.get(key_of(manifest))
         if service and service["spec"].pop("adopt", None):
-            about.warn("metadata.name", "is that of a ManagedService that does not carry this Service; it was imported without adopt")
+            about.warn("metadata.name", "is that of a ManagedService that does not carry it over; imported without adopt")
 
     def _note_carried(self, manifest: Manifest, service: Manifest, about: Notes) -> None:
         known = service["metadata"].get("labels", {})
@@ -187,11 +199,15 @@ class _Conversion:
         if is_live(manifest) and not self._adopt:
             about.warn("metadata.name", "exists in the cluster and is in the way of Drover's own Service; import with --adopt, or delete it first")
 
-    def _replaces_budget(self, manifest: Manifest, about: Notes) -> bool:
+    def _carry_budget(self, manifest: Manifest, about: Notes) -> bool:
         """Two budgets for one pod make every eviction fail, and Drover makes one for each service."""
         pods = [each for each in self._selected(manifest, part(manifest, "spec").get("selector")) if self._is_imported(each)]
         if not pods:
+            self._unclaimed(manifest, about)
             return False
+        if is_live(manifest) and key_of(manifest) == pods[0].key and self._services[pods[0].key]["spec"].get("adopt"):
+            about.warn("spec", "is set anew from the criticality when Drover takes it over")
+            return True
         names = listed(each.workload for each in pods)
         about.warn(
             "spec",

@@ -21,7 +21,7 @@ from drover_operator.kube.errors import DroverError
 DEBUG = "DROVER_DEBUG"
 HELP = ("-h", "--help")
 # Each has a module `VERB_verb` with `add_parser`; only that of the verb that was asked for is imported.
-VERBS = ("status", "import", "version")
+VERBS = ("status", "why", "history", "apply", "plan", "diff", "report", "import", "explain", "completion", "doctor", "version")
 DESCRIPTION = "Look at the services that Drover runs, and bring in existing ones."
 EXAMPLES = f"""\
 examples:

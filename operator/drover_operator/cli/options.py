@@ -81,6 +81,23 @@ def service_name(text: str) -> str:
     return name
 
 
+def seconds(text: str) -> float:
+    """The seconds of a duration, as the type of an option.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none, or no time at all.
+    """
+    from drover_operator.core.clock import parse_duration
+
+    try:
+        found = parse_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    if not found:
+        raise argparse.ArgumentTypeError(f"'{text}' is no time to wait")
+    return found
+
+
 def _check(what: str, text: str) -> None:
     if not NAME.fullmatch(text):
         raise Failure(f"'{text}' is not a name of a {what}: small letters, digits and - only", Exit.USAGE)

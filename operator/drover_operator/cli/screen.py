@@ -5,10 +5,13 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from drover_operator.cli.layout import Look
 from drover_operator.cli.outcome import Failure
+
+USUAL_ROWS = 24
 
 
 class Counter:
@@ -44,6 +47,32 @@ def write_lines(lines: Sequence[str]) -> None:
         return
     except OSError as error:
         raise Failure(f"cannot write the output: {error.strerror or error}") from error
+
+
+def put(text: str) -> None:
+    """Write a piece of a live view, at once."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def is_live() -> bool:
+    """Whether what is shown on stdout can be changed afterwards."""
+    return sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+
+
+def live() -> tuple[Look, int]:
+    """What a live view can show, and how many rows there are.
+
+    COLUMNS can only make it narrower: after a resize, what a shell has exported is an old width.
+    """
+    now = look()
+    try:
+        columns, rows = os.get_terminal_size(sys.stdout.fileno())
+    except (OSError, ValueError):
+        return now, USUAL_ROWS
+    return replace(now, width=min(now.width, columns or now.width)), rows or USUAL_ROWS
 
 
 def look() -> Look:

@@ -16,6 +16,7 @@ from drover_operator.core.reasons import MEANING, Reason
 NONE = "-"
 UNSEEN = "no status yet"
 LAST_TRANSITIONS = 5
+EVERY = 10**9
 # How far columns of the table may be cut; together they fit 80 columns with any content.
 LEAST = {"NAME": 13, "PHASE": WHOLE, "READY": WHOLE, "UP-TO-DATE": WHOLE, "STATUS": 10, "AGE": WHOLE}
 PHASE_COLOUR: dict[str, str] = {"Run": "green", "Failed": "red", "Rollback": "red", "Destroy": "yellow"}
@@ -48,14 +49,26 @@ def _trouble(status: ManagedServiceStatus) -> Condition | None:
 # --- all services
 
 
-def table(services: Sequence[ManagedService], look: Look, now: datetime, *, namespaces: bool) -> list[str]:
-    """One line a service with the columns of `kubectl get`, and a total below."""
+def table(
+    services: Sequence[ManagedService],
+    look: Look,
+    now: datetime,
+    *,
+    namespaces: bool,
+    progress: str = "",
+    room: int = EVERY,
+) -> list[str]:
+    """One line a service with the columns of `kubectl get`, and a total below.
+
+    Only the first `room` services get a line. `progress` says how far what is on its way has got.
+    """
     headings = ("NAMESPACE", "NAME", "PHASE", "READY", "UP-TO-DATE", "VERSION", "STATUS", "AGE")
-    rows = [tuple(Cell(each) for each in headings), *(_row(each, now) for each in services)]
+    rows = [tuple(Cell(each) for each in headings), *(_row(each, now) for each in services[:room])]
     if not namespaces:
         rows = [row[1:] for row in rows]
     least = {rows[0].index(Cell(each)): size for each, size in LEAST.items()}
-    return [*columns(rows, look, least=least), "", *fold(_total(services), look, indent="  ")]
+    more = [f"... {len(services) - room} more services"] if len(services) > room else []
+    return [*columns(rows, look, least=least), *more, "", *fold(_total(services) + (f"; {progress}" if progress else ""), look, indent="  ")]
 
 
 def _row(service: ManagedService, now: datetime) -> tuple[Cell, ...]:
@@ -89,21 +102,32 @@ def _worst(service: ManagedService) -> str:
 # --- one service
 
 
-def tree(service: ManagedService, look: Look, now: datetime) -> list[str]:
-    """Everything about one service: what it is doing, its revisions and instances, what is wrong, and what happened last."""
-    parts = (_head(service, look, now), _revisions(service, look), _conditions(service, look, now), _doing(service, look), _history(service, look, now))
+def tree(service: ManagedService, look: Look, now: datetime, progress: str = "") -> list[str]:
+    """Everything about one service: what it is doing, its revisions and instances, what is wrong, and what happened last.
+
+    `progress` says how far a change has got, where somebody has watched it.
+    """
+    parts = (
+        _head(service, look, now, progress),
+        _revisions(service, look),
+        _conditions(service, look, now),
+        _doing(service, look),
+        _history(service, look, now),
+    )
     lines: list[str] = []
     for part in parts:
         lines += ["", *part] if part and lines else part
     return lines
 
 
-def _head(service: ManagedService, look: Look, now: datetime) -> list[str]:
+def _head(service: ManagedService, look: Look, now: datetime, progress: str) -> list[str]:
     status, spec, about = service.status, service.spec, service.metadata
     kind = ", ".join(filter(None, (spec.criticality, spec.environment, f"{_since(about.creation_timestamp, now)} old")))
     facts = {"Service": f"{about.name} in namespace {about.namespace}; {kind}", "Phase": _phase(service, now), "Version": _version(status)}
     if status.ready:
         facts["Instances"] = f"{status.ready} in service, {status.up_to_date} up to date"
+    if progress:
+        facts["Progress"] = progress
     if spec.paused:
         facts["Paused"] = "spec.paused is set: the rollout is frozen"
     if spec.pin:

@@ -17,19 +17,25 @@ from drover_operator.cli.objects import Manifest, mapping, mappings, part, texts
 CRITICALITIES: tuple[str, ...] = get_args(Criticality)
 CRITICALITY_ANNOTATION = f"{GROUP}/criticality"
 OWN_PREFIX = f"{GROUP}/"
-# Written by the tool or the controller that had the workload before.
-FOREIGN_ANNOTATIONS = ("kubectl.kubernetes.io/last-applied-configuration", "deployment.kubernetes.io/", CRITICALITY_ANNOTATION)
+# Written by the tool or the controller that had the workload before: on another object they would say what is not so.
+FOREIGN_ANNOTATIONS = (
+    "kubectl.kubernetes.io/last-applied-configuration",
+    "deployment.kubernetes.io/",
+    "meta.helm.sh/",
+    "argocd.argoproj.io/tracking-id",
+    CRITICALITY_ANNOTATION,
+)
+FOREIGN_LABELS = ("kustomize.toolkit.fluxcd.io/", "helm.toolkit.fluxcd.io/")
 
 
 def metadata_of(manifest: Manifest) -> Manifest:
     """Metadata of the ManagedService: what people wrote, not what tools and controllers did."""
     metadata = mapping(manifest, "metadata")
     found: Manifest = {name: metadata[name] for name in ("name", "namespace") if metadata.get(name)}
-    annotations = texts(mapping(metadata, "annotations", "metadata.annotations"))
-    carried = {name: value for name, value in annotations.items() if not name.startswith(FOREIGN_ANNOTATIONS)}
-    for name, value in (("labels", texts(mapping(metadata, "labels", "metadata.labels"))), ("annotations", carried)):
-        if value:
-            found[name] = value
+    for name, foreign in (("labels", FOREIGN_LABELS), ("annotations", FOREIGN_ANNOTATIONS)):
+        written = texts(mapping(metadata, name, f"metadata.{name}"))
+        if carried := {key: value for key, value in written.items() if not key.startswith(foreign)}:
+            found[name] = carried
     return found
 
 
