@@ -133,9 +133,9 @@ def _victims(facts: Facts, plan: ServicePlan, acts: list[tuple[Any, Any]]) -> No
         new = act.reason == "EntersService" and instance.pod.status.condition(naming.GATE) is None  # wanted in service in whatever version it has
         assert (act.uid, act.version) == (instance.pod.metadata.uid, "" if new else instance.pod.metadata.resource_version)
         if isinstance(act, Delete):
-            late = instance.state == "Draining" and facts.now >= instance.since + deadline
+            late = not deadline or (instance.state == "Draining" and facts.now >= instance.since + deadline)
             assert instance.state == "Lost" or not instance.listed or late, f"{act.id}: discovery still names it"
-            assert instance.state != "InService", f"{act.id} without a drain"
+            assert instance.state != "InService" or not deadline, f"{act.id} without a drain"
             leaving |= {instance.name} if instance.live else set()
         elif act.subresource:
             opens = act.reason == "EntersService"

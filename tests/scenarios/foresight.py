@@ -146,7 +146,7 @@ def compare(plan: Json, step: Step) -> None:
     assert [foretold_write(each)["body"] for part in plan["stages"] if part["does"] == "Ask" for each in part["actions"]] == [
         json.loads(request.body) for request, _ in asked
     ]
-    done = [(as_told(request), code) for request, code in mine if is_effect(request)]
+    done = _folded([(as_told(request), code) for request, code in mine if is_effect(request)])
     for part in plan["stages"]:
         if part["does"] == "Remember":
             _compare_memory(part["status"], [request for request, _ in mine if "dryRun" not in request.query])
@@ -158,6 +158,20 @@ def compare(plan: Json, step: Step) -> None:
         if any(code >= 300 for _, code in got):
             return  # what follows a refusal is decided anew: another step
     assert done == [], ("not planned", done)
+
+
+def _folded(done: list[tuple[Json, int]]) -> list[tuple[Json, int]]:
+    """Creates with the status that is patched into them right after, as the plan tells them."""
+    folded: list[tuple[Json, int]] = []
+    made: dict[str, Json] = {}
+    for told, code in done:
+        if told["kind"] == "Patch" and "resourceVersion" not in told and told["name"] in made:
+            made.pop(told["name"])["status"] = told["body"]["status"]
+            continue
+        if told["kind"] == "Create":
+            made[told["name"]] = told
+        folded.append((told, code))
+    return folded
 
 
 def _compare_memory(told: Json, writes: list[Request]) -> None:

@@ -29,7 +29,7 @@ FLOORS = {
     "create poddisruptionbudgets": 10,
     "create pods": 30,
     "create services": 10,
-    "patch pods/status": 30,
+    "patch pods/status": 15,
     "patch pods": 3,
     "patch managedservices": 10,
     "patch controllerrevisions": 1,

@@ -2,6 +2,7 @@
 """Trouble around the operator, one kind at a time and with its own assertions; all of it together is in the schedules."""
 
 import asyncio
+from itertools import pairwise
 from random import Random
 from typing import Any
 
@@ -9,9 +10,10 @@ import pytest
 from scenarios.world import NAMESPACE, OPERATOR, TIMING, Life, Trouble, World, is_effect, leaving, play, service
 
 from drover_controllers.service import CONTROLLER
-from drover_operator.kube.transport import Request
+from drover_operator.kube.transport import Reply, Request
+from drover_operator.runtime.engine import BUSY_JITTER
 from drover_operator.runtime.process import Process, Settings
-from drover_operator.testing import Deliver, WatchEvent
+from drover_operator.testing import Deliver, WatchEvent, refusal
 from drover_operator.testing.faults import Delivery
 
 HEADERS = {"Impersonate-User": OPERATOR, "Impersonate-Extra-drover.dev%2Fepoch": "1", "Impersonate-Extra-drover.dev%2Fholder": "op-1-1"}
@@ -242,6 +244,78 @@ def test_a_strangers_pod_that_took_the_name_of_ours_is_not_touched():
         found = world.cluster.find("pods", NAMESPACE, ours)
         assert found is not None
         assert (found["metadata"]["uid"], "deletionTimestamp" in found["metadata"]) == (stranger["metadata"]["uid"], False)
+
+    play(scenario)
+
+
+class Throttled(Trouble):
+    """Priority and fairness lets no write through that is about one of those services."""
+
+    def __init__(self, names: tuple[str, ...], seconds: int) -> None:
+        self._names, self._seconds = names, seconds
+        self.refused: dict[str, list[float]] = {name: [] for name in names}
+
+    def before(self, life: Life, request: Request) -> Reply | None:
+        about = request.path.encode() + request.body
+        name = next((name for name in self._names if name.encode() in about), "")
+        if not name or not is_effect(request):
+            return None
+        self.refused[name].append(asyncio.get_running_loop().time())
+        return refusal(429, "TooManyRequests", "too many requests", retry_after=self._seconds)
+
+
+def test_services_that_the_server_makes_wait_hold_up_nobody_else():
+    """A pass that slept until the server would hear it held one of four workers and its places among the writes: a scale-out of another
+    service took 35 s in place of one."""
+    names, asked = tuple(f"busy{n}" for n in range(6)), 30
+
+    async def scenario(world: World) -> None:
+        await run_web(world)
+        for name in names:
+            world.cluster.apply(service(name))
+        await world.until(lambda: all(world.converged(name) for name in names))
+        world.cluster.scale(NAMESPACE, "web", 4)
+        calm = await world.until(world.converged)
+        throttle = Throttled(names, asked)
+        world.troubles.append(throttle)
+        for name in names:
+            world.cluster.scale(NAMESPACE, name, 5)
+        await asyncio.sleep(0.5)
+        world.cluster.scale(NAMESPACE, "web", 5)
+        took = await world.until(lambda: world.converged() and len(world.pods()) == 5)
+        assert took < calm + 0.5, "as if nobody was told to wait, but for the chance in the start of a pod"
+        world.troubles.remove(throttle)
+        left = asked + max(max(times) for times in throttle.refused.values()) - asyncio.get_running_loop().time()
+        took = await world.until(lambda: all(world.converged(name) and len(world.pods(name)) == 5 for name in names))
+        assert left - 1 < took < left + asked * BUSY_JITTER + 5, "when the server said, and no later"
+        for name, times in throttle.refused.items():
+            assert 1 <= len(times) <= 3, f"two pods and a status, once: {name} {times}"
+            assert "TooManyRequests" not in str(world.status(name)), "that nobody is told of as a refusal"
+
+    play(scenario)
+
+
+def test_a_service_that_the_server_makes_wait_for_long_asks_as_often_as_it_may():
+    """Pods of its own that come and go are news of it, and no reason to ask sooner."""
+    asked, rounds = 10, 6
+
+    async def scenario(world: World) -> None:
+        await run_web(world)
+        throttle = Throttled(("web",), asked)
+        world.troubles.append(throttle)
+        for n in range(asked * rounds):
+            world.cluster.patch("pods", NAMESPACE, world.pods()[0]["metadata"]["name"], {"metadata": {"labels": {"news": str(n)}}})
+            if n == 1:
+                world.cluster.scale(NAMESPACE, "web", 5)
+            await asyncio.sleep(1)
+        times = throttle.refused["web"]
+        starts = [later for earlier, later in zip([-1.0 * asked, *times], times, strict=False) if later - earlier > 1]
+        assert all(later - earlier >= asked for earlier, later in pairwise(starts))
+        assert rounds / (1 + BUSY_JITTER) - 1 <= len(starts) <= rounds
+        assert len(times) <= 3 * len(starts), "two pods and a status with each try"
+        world.troubles.remove(throttle)
+        took = await world.until(lambda: world.converged() and len(world.pods()) == 5)
+        assert took <= asked * (1 + BUSY_JITTER) + 5, "no backoff has grown meanwhile"
 
     play(scenario)
 

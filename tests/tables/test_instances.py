@@ -270,6 +270,12 @@ DRAIN = [
         does=("delete A-2 [ScaleIn]",),
     ),
     Row(
+        name="without time to drain one that serves is ended at once",
+        why="taking it out of service first would cost a write that nobody waits for",
+        given=given("A-0 A-1 A-2", restart={"drainTimeout": "0s"}, **TWO),
+        does=("delete A-2 [ScaleIn]",),
+    ),
+    Row(
         name="an old revision says that it was superseded",
         why="the reason stands in the log and in the plan: a person can tell a rollout from a scaling",
         given=given("A-0:Draining@5 B-0 B-1 B-2", wanted="B", records="AB", memory={"target": "B", "stable": "B"}),

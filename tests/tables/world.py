@@ -245,6 +245,8 @@ def said(facts: Facts, action: Action) -> str:
     kind = {"ManagedService": "service", "PodDisruptionBudget": "budget", "Service": "front", "ControllerRevision": "revision"}.get(action.resource.kind, "")
     match action:
         case Create():
+            opened = action.status is not None and [(each["type"], each["status"]) for each in action.status["conditions"]] == [(naming.GATE, "True")]
+            assert opened is (not kind), f"{action.id}: a pod is wanted in service from the start, and nothing else has a status of ours"
             text = f"create {what}" if not kind else f"record {what}" if kind == "revision" else f"create {kind}"
         case Delete():
             text = f"delete {what}" if not kind else f"forget {what}"

@@ -236,6 +236,52 @@ def test_patience_with_a_busy_server_ends(verb: str) -> None:
     with_bench(scenario)
 
 
+IMPATIENT = (
+    (0.0, 1, 1, 0.0, "the engine's writer: the first answer counts"),
+    (0.0, 30, 1, 0.0, "however long the server asks for"),
+    (2.5, 1, 3, 2.0, "an election's attempt: again while there is time"),
+    (2.5, 30, 1, 0.0, "and not at all when that is too long for it"),
+)
+
+
+@pytest.mark.parametrize("verb", ["GET", *WRITES])
+@pytest.mark.parametrize("patience, asked, tries, seconds, why", IMPATIENT, ids=[why for *_, why in IMPATIENT])
+def test_a_client_with_little_patience_gives_the_answer_of_a_busy_server(verb: str, patience: float, asked: int, tries: int, seconds: float, why: str) -> None:
+    async def scenario(bench: Bench) -> None:
+        client = Client(bench.transport, bench.office, patience=patience)
+        bench.fault(lambda _: refusal(429, "TooManyRequests", retry_after=asked))
+        with pytest.raises(errors.TooManyRequests) as caught:
+            await (client.get(CONFIG_MAPS, "default", "a") if verb == "GET" else WRITES[verb](client))
+        assert (caught.value.pause, len(bench.sent)) == (float(asked), tries), why
+        assert now() == pytest.approx(seconds, abs=0.1), why
+
+    with_bench(scenario)
+
+
+def test_the_pause_that_a_busy_server_asks_for_is_bounded() -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.fault(lambda _: refusal(429, "TooManyRequests", retry_after=3600))
+        with pytest.raises(errors.TooManyRequests) as caught:
+            await Client(bench.transport, patience=0.0).create(CONFIG_MAPS, "default", item("a"))
+        assert caught.value.pause == LONGEST_PAUSE
+
+    with_bench(scenario)
+
+
+def test_refused_writes_hold_no_place_of_others() -> None:
+    """More writes than may go out at once are told to wait half a minute; one that is not finds its place at once."""
+
+    async def scenario(bench: Bench) -> None:
+        client = Client(bench.transport, patience=0.0)
+        bench.fault(lambda request: refusal(429, "TooManyRequests", retry_after=30) if b'"busy' in request.body else None)
+        refused = [asyncio.ensure_future(client.create(CONFIG_MAPS, "default", item(f"busy{n}"))) for n in range(2 * MUTATIONS_AT_ONCE)]
+        await client.create(CONFIG_MAPS, "default", item("a"))
+        assert now() < 0.1
+        assert all(isinstance(each, errors.TooManyRequests) for each in await asyncio.gather(*refused, return_exceptions=True))
+
+    with_bench(scenario)
+
+
 def test_so_many_writes_go_out_at_once_and_reads_are_not_held_up() -> None:
     async def scenario(bench: Bench) -> None:
         bench.transport.faults.latency = lambda request: 10.0 if request.mutating else 0.01

@@ -32,7 +32,7 @@ class Bench:
     def __init__(self, fence: Any = None) -> None:
         self.cluster = SimulatedCluster()
         self.transport: SimulatedTransport = self.cluster.transport(user="operator")
-        self.recorder = EventRecorder(Client(self.transport, fence), self.cluster.now, "op-1")
+        self.recorder = EventRecorder(Client(self.transport, fence, patience=0.0), self.cluster.now, "op-1")
         self.writing = asyncio.create_task(self.recorder.run())
 
     def say(self, note: str = "made web-0", *, reason: str = "Missing", kind: str = "Normal", name: str = "web") -> None:
@@ -122,6 +122,7 @@ REFUSED: tuple[tuple[Reply | BaseException, str], ...] = (
     (refusal(403, "Forbidden", "it is being terminated"), "the namespace is being deleted"),
     (refusal(422, "Invalid"), "an event that the server finds wrong"),
     (refusal(404, "NotFound"), "no such namespace"),
+    (refusal(429, "TooManyRequests", retry_after=30), "a busy server: the news of others do not wait for this one"),
     (refusal(500, "InternalError"), "a server in trouble"),
     (Unsent("away"), "no server"),
     (OutcomeUnknown("lost"), "a lost answer"),

@@ -3,15 +3,16 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 import pytest
 
-from drover_operator.api.resource import CONFIG_MAPS
+from drover_operator.api.resource import CONFIG_MAPS, PODS
 from drover_operator.core.plan import Action, Create, Delete, Patch, Plan, TryOut
 from drover_operator.kube import errors
-from drover_operator.kube.client import Client
+from drover_operator.kube.client import MUTATIONS_AT_ONCE, Client
 from drover_operator.kube.transport import Reply, Request
 from drover_operator.runtime.election import LostLeadership
 from drover_operator.runtime.executor import Result, carry_out, execute
@@ -27,7 +28,7 @@ class Bench:
     def __init__(self) -> None:
         self.cluster = SimulatedCluster()
         self.transport: SimulatedTransport = self.cluster.transport(user="operator")
-        self.client = Client(self.transport)
+        self.client = Client(self.transport, patience=0.0)
 
     def put(self, name: str, *, owner: str = "", labels: dict[str, str] | None = None, finalizer: str = "") -> dict[str, Any]:
         meta: dict[str, Any] = {"name": name, "namespace": "default", "labels": labels or {}}
@@ -93,6 +94,7 @@ OUTCOMES: tuple[tuple[Reply | BaseException, bool, str, bool, str], ...] = (
     (refusal(403, "", "no"), False, "Refused", True, "a refusal without a reason has one all the same"),
     (refusal(403, "Forbidden", "ValidatingAdmissionPolicy 'drover-fence-0' denied request"), True, "", True, "we are deposed: not the object's fault"),
     (refusal(401, "Unauthorized"), False, "Unauthorized", True, "credentials may be renewed"),
+    (refusal(429, "TooManyRequests", retry_after=30), True, "", True, "a busy server says nothing of the object: nobody is told of a refusal"),
     (refusal(500, "InternalError"), True, "", True, "nobody knows what became of it"),
     (errors.OutcomeUnknown("lost"), True, "", True, "the same"),
     (errors.Unsent("no way"), True, "", True, "it did not get there"),
@@ -118,13 +120,15 @@ def test_every_action_against_every_outcome(kind: str, outcome: Reply | BaseExce
     with_bench(scenario)
 
 
-def test_a_server_that_stays_busy_is_a_refusal_and_an_error() -> None:
+def test_a_busy_server_is_not_waited_for_and_says_when_to_come_again() -> None:
     async def scenario(bench: Bench) -> None:
         bench.transport.faults.before = lambda _: refusal(429, "TooManyRequests", retry_after=20)
+        begun = asyncio.get_running_loop().time()
         result = await bench.do(create())
-        assert result.verdict is not None
-        assert (result.ok, result.verdict.reason, result.verdict.retryable) == (False, "TooManyRequests", True)
+        assert asyncio.get_running_loop().time() - begun < 0.1
+        assert (result.ok, result.verdict) == (False, None)
         assert isinstance(result.error, errors.TooManyRequests)
+        assert result.error.pause == 20
 
     with_bench(scenario)
 
@@ -259,6 +263,30 @@ def test_an_object_that_goes_while_it_is_looked_at() -> None:
     with_bench(scenario)
 
 
+def test_what_is_made_gets_its_status_at_once() -> None:
+    """The server drops the status of what it is given to create: it is patched into the very object that was made, in whatever version."""
+    wish = {"conditions": [{"type": "x.io/gate", "status": "True"}]}
+
+    async def scenario(bench: Bench) -> None:
+        spec = {"containers": [{"name": "server", "image": "app:1"}]}
+        body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", "namespace": "default"}, "spec": spec}
+        made = await bench.do(replace(create(), resource=PODS, body=body, status=wish))
+        found = bench.cluster.get("pods", "default", "a")
+        assert made.ok
+        assert made.written is not None
+        assert str(made.written.version) == found["metadata"]["resourceVersion"]
+        assert [each["type"] for each in found["status"]["conditions"]] == ["x.io/gate"]
+
+    async def refused(bench: Bench) -> None:
+        bench.transport.faults.before = times(1, lambda request: request.method == "PATCH", refusal(500, "InternalError"))
+        made = await bench.do(replace(create(), status=wish))
+        assert (made.ok, made.verdict, bench.names()) == (False, None, ["a"]), "made all the same; the next look sees what is missing"
+        assert made.written is not None
+
+    with_bench(scenario)
+    with_bench(refused)
+
+
 # -- stages
 
 
@@ -292,6 +320,37 @@ def test_what_has_no_effect_keeps_later_stages_from_running(outcome: Reply | Bas
         results = await execute(bench.client, Plan(stages=((create("a"), create("b"), create("c")), (create("d"),))), NOW)
         assert [result.ok for result in results] == [True, False, True], "the others of its stage are carried out"
         assert bench.names() == ["a", "c"], why
+
+    with_bench(scenario)
+
+
+def test_what_has_not_gone_out_when_the_server_is_busy_stays() -> None:
+    """A scale-out is one stage of any size: all of it would be refused again with each pass."""
+
+    async def scenario(bench: Bench) -> None:
+        sent: list[str] = []
+
+        def hook(request: Request) -> Reply | None:
+            sent.append(msgspec.json.decode(request.body)["metadata"]["name"])
+            return refusal(429, "TooManyRequests", retry_after=30) if sent[-1] == "n5" else None
+
+        bench.transport.faults.before = hook
+        names = [f"n{n}" for n in range(3 * MUTATIONS_AT_ONCE)]
+        results = await execute(bench.client, Plan(stages=(tuple(map(create, names)), (create("later"),))), NOW)
+        assert MUTATIONS_AT_ONCE <= len(sent) < 2 * MUTATIONS_AT_ONCE, "what is on its way when the answer comes, and hardly more"
+        assert [result.action.name for result in results] == names[: len(sent)], "what was kept back has no result"
+        assert [result.action.name for result in results if not result.ok] == ["n5"]
+        assert sorted(bench.names()) == sorted(set(sent) - {"n5"})
+
+    with_bench(scenario)
+
+
+def test_a_stage_of_any_size_is_carried_out_whole() -> None:
+    async def scenario(bench: Bench) -> None:
+        names = [f"n{n:03}" for n in range(3 * MUTATIONS_AT_ONCE)]
+        results = await execute(bench.client, Plan(stages=(tuple(map(create, names)), (create("later"),))), NOW)
+        assert [result.action.name for result in results if result.ok] == [*names, "later"]
+        assert bench.names() == ["later", *names]
 
     with_bench(scenario)
 

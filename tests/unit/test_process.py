@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from random import Random
 from typing import Any
 
+import msgspec
 import pytest
 import structlog
 
@@ -19,10 +20,11 @@ from drover_operator.kube.auth import Connection
 from drover_operator.kube.reflector import RestoredHistory
 from drover_operator.kube.transport import Reply, Request
 from drover_operator.runtime.election import LostLeadership, Timing
-from drover_operator.runtime.process import Process, Settings
+from drover_operator.runtime.engine import BUSY_JITTER
+from drover_operator.runtime.process import DRAIN, Process, Settings
 from drover_operator.runtime.registry import Controller, Report
 from drover_operator.runtime.shell import Shell
-from drover_operator.testing import SimulatedCluster, refusal
+from drover_operator.testing import SimulatedCluster, refusal, times
 from drover_operator.testing.virtualtime import run
 
 TIMING = Timing(duration=3.0, renew_deadline=2.0, retry=0.5)
@@ -180,11 +182,75 @@ def test_an_orderly_end_finishes_what_is_under_way() -> None:
 def test_a_pass_that_hangs_does_not_hold_up_the_end_for_ever() -> None:
     async def scenario(bench: Bench) -> None:
         await bench.cluster.until(lambda: leader(bench), 5)
-        bench.transport.faults.before = lambda request: refusal(429, "Busy", retry_after=30) if request.method == "POST" else None
+        bench.transport.faults.latency = lambda request: 60.0 if request.method == "POST" else 0.002
         bench.put("a")
         await asyncio.sleep(1)
+        begun = asyncio.get_running_loop().time()
         bench.process.stop()
         await asyncio.wait_for(bench.task, 14)
+        assert asyncio.get_running_loop().time() - begun >= DRAIN, "it was waited for"
+
+    with_bench(scenario)
+
+
+def test_a_busy_server_holds_up_its_keys_and_no_worker() -> None:
+    """There are more of them than workers. Each is asked for again when the server said, and then once; a stop waits for none."""
+
+    async def scenario(bench: Bench) -> None:
+        await bench.cluster.until(lambda: leader(bench), 5)
+        tries: dict[str, list[float]] = {}
+
+        def busy(request: Request) -> Reply | None:
+            if request.method != "POST" or b'"late' not in request.body:
+                return None
+            tries.setdefault(msgspec.json.decode(request.body)["metadata"]["name"], []).append(asyncio.get_running_loop().time())
+            return refusal(429, "TooManyRequests", retry_after=20)
+
+        bench.transport.faults.before = busy
+        late = [f"late{n}" for n in range(8)]
+        for name in late:
+            bench.put(name)
+        await asyncio.sleep(1)
+        bench.put("a")
+        assert await bench.cluster.until(lambda: bench.copies() == {"a-copy"}, 5) < 0.1
+        for name in late:  # news of a key do not bring it sooner
+            bench.cluster.patch("configmaps", "default", name, {"data": {"new": "1"}})
+        await asyncio.sleep(30)
+        pauses = [later - earlier for earlier, later in tries.values()]
+        assert len(pauses) == len(late)
+        assert 20 <= min(pauses) < max(pauses) <= 20 * (1 + BUSY_JITTER) + 0.1, "not all at once"
+        bench.transport.faults.clear()
+        await bench.cluster.until(lambda: len(bench.copies()) == len(late) + 1, 30)
+
+    with_bench(scenario)
+
+
+def test_a_stop_does_not_wait_for_a_busy_server() -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.cluster.until(lambda: leader(bench), 5)
+        bench.transport.faults.before = lambda request: refusal(429, "TooManyRequests", retry_after=30) if request.method == "POST" else None
+        bench.put("a")
+        await asyncio.sleep(1)
+        begun = asyncio.get_running_loop().time()
+        await bench.end()
+        assert asyncio.get_running_loop().time() - begun < 0.5
+
+    with_bench(scenario)
+
+
+def test_an_election_does_not_wait_for_a_busy_server_longer_than_for_its_next_attempt() -> None:
+    """An attempt that slept for as long as it was asked to would be the last one of the term."""
+
+    async def scenario(bench: Bench) -> None:
+        await bench.cluster.until(lambda: leader(bench), 5)
+        refused = times(2, lambda request: request.mutating and "/leases/" in request.path, refusal(429, "TooManyRequests", retry_after=30))
+        bench.transport.faults.before = refused
+        for _ in range(100):
+            await asyncio.sleep(0.1)
+            assert bench.process.election.leading
+        assert bench.process.election.term is not None
+        assert bench.process.election.term.epoch == 1
+        assert not bench.task.done()
 
     with_bench(scenario)
 

@@ -4,6 +4,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -243,6 +244,59 @@ def test_a_retry_comes_after_its_pause_and_not_before() -> None:
                 assert now() - asked == pytest.approx(pause)
                 queue.done(A)
                 await asyncio.sleep(1)
+
+    with_queue(scenario)
+
+
+NEWS: tuple[tuple[Callable[[WorkQueue], Any], str], ...] = (
+    (lambda queue: None, "nothing at all"),
+    (lambda queue: queue.add(A, Lane.URGENT), "the most urgent news"),
+    (lambda queue: queue.add(A, Lane.RESYNC), "the least"),
+    (lambda queue: queue.wake(A, 5.0), "a wake-up of the plan"),
+    (lambda queue: queue.wake(A, 500.0), "one that would come later"),
+    (lambda queue: queue.hold(A, 10.0), "another answer that asks for less"),
+)
+
+
+@pytest.mark.parametrize("early", [True, False], ids=["during the pass", "after it"])
+@pytest.mark.parametrize("news, why", NEWS, ids=[why for _, why in NEWS])
+def test_a_held_key_starts_when_its_time_has_come_and_not_before(news: Callable[[WorkQueue], Any], why: str, early: bool) -> None:
+    async def scenario(queue: WorkQueue) -> None:
+        queue.add(A)
+        await queue.get()
+        queue.hold(A, 30.0)
+        if early:
+            news(queue)
+        assert queue.retry(A) == pytest.approx(30.0), "the backoff is what was asked for"
+        queue.done(A)
+        if not early:
+            await asyncio.sleep(1)
+            news(queue)
+        queue.add(B)
+        assert (await queue.get())[0] == B, "others are not held up"
+        queue.done(B)
+        assert (await queue.get())[0] == A
+        assert now() == pytest.approx(30.0, abs=1e-3), why
+        queue.done(A)
+
+    with_queue(scenario)
+
+
+def test_a_key_that_was_held_is_an_ordinary_one_afterwards() -> None:
+    async def scenario(queue: WorkQueue) -> None:
+        for _ in range(20):
+            queue.hold(A, 1.0)
+            queue.retry(A)
+            assert queue.failures == {A: 0}, "it shows among those in backoff, though nothing of its own failed"
+            await queue.get()
+            queue.done(A)
+        assert queue.retry(A) <= FIRST_BACKOFF, "the pauses of a busy server do not count for the backoff after an error"
+        await queue.get()
+        queue.hold(A, 30.0)
+        queue.forget(A)
+        queue.done(A)
+        queue.add(A)
+        assert not await nothing_comes(queue, 1), "a new object of the name owes nothing"
 
     with_queue(scenario)
 

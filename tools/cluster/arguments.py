@@ -50,6 +50,11 @@ class Layout:
         return self.folder / "admin.kubeconfig"
 
     @property
+    def audit_log(self) -> Path:
+        """The API server's audit log, where it keeps one."""
+        return self.logs / "audit.log"
+
+    @property
     def record(self) -> Path:
         """The record of settings and processes."""
         return self.folder / "cluster.json"
@@ -100,6 +105,7 @@ def etcd(layout: Layout, ports: Ports, settings: Settings) -> list[str]:
 
 def kube_apiserver(layout: Layout, ports: Ports, settings: Settings) -> list[str]:
     """Return the command line of the API server: TLS, RBAC, the default admission plugins and NodeRestriction."""
+    audit = [f"--audit-policy-file={settings.audit}", f"--audit-log-path={layout.audit_log}"] if settings.audit else []
     tolerations = ["--default-not-ready-toleration-seconds=2", "--default-unreachable-toleration-seconds=2"]
     return [
         layout.binary("kube-apiserver"),
@@ -123,6 +129,7 @@ def kube_apiserver(layout: Layout, ports: Ports, settings: Settings) -> list[str
         f"--etcd-certfile={layout.crt('etcd')}",
         f"--etcd-keyfile={layout.key('etcd')}",
         "--profiling=false",
+        *audit,
         *(tolerations if settings.fast else []),
     ]
 

@@ -61,6 +61,11 @@ class Cluster:
         return self._layout.folder
 
     @property
+    def audit_log(self) -> Path:
+        """The API server's audit log, there only if it was asked for."""
+        return self._layout.audit_log
+
+    @property
     def bin(self) -> Path:
         """The folder with the binaries, kubectl among them, built now if need be."""
         return binaries.ensure(_silent)
@@ -86,16 +91,19 @@ class Cluster:
         fast: bool = False,
         fsync: bool = False,
         stages: Sequence[Path | str] = (),
+        audit: Path | None = None,
         log: Log = _silent,
     ) -> None:
         """Bring the cluster up and wait until it is usable; mend it if a part of it died; no change if it runs.
+
+        `audit` is the file of a policy by which the API server keeps `audit_log`.
 
         Raises:
             ClusterError: it did not come up; nothing of it runs then, and its logs are kept until `down`.
 
         """
         files = tuple(str(Path(file).absolute()) for file in stages)
-        settings = Settings(kwok_nodes, pods_per_node, fast, fsync, files)
+        settings = Settings(kwok_nodes, pods_per_node, fast, fsync, files, str(audit.absolute()) if audit else "")
         binaries.ensure(log)
         with self._locked(log):
             record = load(self._layout.record)

@@ -22,6 +22,7 @@ class Settings:
     fast: bool = False
     fsync: bool = False
     stages: tuple[str, ...] = ()
+    audit: str = ""
 
     def differences(self, wanted: "Settings") -> list[str]:
         """Return one line for each setting that is not as wanted."""

@@ -240,7 +240,7 @@ def _leave(draft: _Draft, accepted: list[Instance]) -> None:
     judged = draft.judged
     for each in accepted:
         reason = _why_gone(judged, each)
-        if drain.serves(each) or each.state == "Suspect":
+        if drain.wanted(each, judged.facts.service.spec.restart):
             draft.moves.append(drain.leave(each, judged.facts.now, reason))
         else:
             draft.moves.append(drain.end(each, reason))
@@ -320,6 +320,7 @@ def _pod(facts: Facts, revision: Revision, slot: int, predecessor_uid: str) -> C
         namespace=meta.namespace,
         name=name,
         body=build.pod(facts.service, revision, slot, predecessor_uid),
+        status=drain.entering(facts.now),
         owner_uid=meta.uid,
         labels=tuple(naming.identity_labels(meta.name, revision.name, slot).items()),
         step=f"create {name}",

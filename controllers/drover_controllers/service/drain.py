@@ -35,12 +35,19 @@ def may_enter(status: PodStatus) -> bool:
 
 
 def enter(instance: Instance, now: float) -> Patch:
-    """Want an instance in service; a new one in whatever version it has by now, because its scheduler and its kubelet write at the same time.
+    """Want an instance in service that is not yet, or not any more.
 
-    A late one harms nobody: an instance that came back by it is met by an end that names an older version, and is drained again.
+    A new one in whatever version it has by now, because its scheduler and its kubelet write at the same time.
+
+    A late word harms nobody: an instance that came back by it is met by an end that names an older version, and is drained again.
     """
     patch = _gate(instance, [_condition(GATE, "True", "InService", int(now))], "put in service", Reason.HEALTHY_ENTERS)
     return replace(patch, version="") if instance.pod.status.condition(GATE) is None else patch
+
+
+def entering(now: float) -> dict[str, Any]:
+    """The status of an instance that is wanted in service from the start."""
+    return {"conditions": [_condition(GATE, "True", "InService", int(now))]}
 
 
 def leave(instance: Instance, now: float, reason: Reason) -> Patch:
@@ -60,6 +67,11 @@ def end(instance: Instance, reason: Reason, *, step: str = "end") -> Delete:
 def serves(instance: Instance) -> bool:
     """Whether somebody may still send requests to it, so that it must be drained before it ends."""
     return instance.listed or instance.state == "InService" or instance.pod.status.is_true("Ready")
+
+
+def wanted(instance: Instance, restart: Restart) -> bool:
+    """Whether it must be drained before it ends: not one that never served, nor where no time is given for it."""
+    return bool(parse_duration(restart.drain_timeout)) and (serves(instance) or instance.state == "Suspect")
 
 
 def drained(instance: Instance, restart: Restart, now: float) -> Wait | None:

@@ -108,7 +108,9 @@ def action_document(action: Action) -> dict[str, Any]:
         "name": action.name,
     }
     match action:
-        case Create() | TryOut():
+        case Create():
+            return {**told, "body": action.body} | ({"status": action.status} if action.status is not None else {})
+        case TryOut():
             return {**told, "body": action.body}
         case Patch():
             return {**told, **_seen(action), "subresource": action.subresource, "strategic": action.strategic, "body": action.body}

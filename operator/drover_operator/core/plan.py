@@ -18,13 +18,15 @@ AnyResource = Resource[Object]
 class Create:
     """Create an object by its deterministic name.
 
-    Meeting one of that name counts as done only when it is controlled by `owner_uid`, carries `labels`, and is not being deleted.
+    Meeting one of that name counts as done only when it is controlled by `owner_uid`, carries `labels`, and is not being deleted. `status` is
+    patched into what was made, as soon as it is made: the server drops the status of what it is given to create.
     """
 
     resource: AnyResource
     namespace: str
     name: str
     body: dict[str, Any] = field(repr=False)
+    status: dict[str, Any] | None = field(default=None, repr=False)
     owner_uid: str
     labels: tuple[tuple[str, str], ...] = ()
     step: str

@@ -3,7 +3,7 @@
 
 Writes answer with what the own-write guard needs (uid, version, gone), not with the object: the cache is the only source of
 objects. Rejected: client-side rate limits (the built-in controller's 20/s is why it is slow); the server's priority and fairness
-decides, and its 429 with Retry-After is obeyed.
+decides, and its 429 with Retry-After is obeyed: here, by a client that has patience, or by who gets the error.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from drover_operator.kube.transport import APPLY_PATCH, JSON, MERGE_PATCH, METAD
 T = TypeVar("T", bound=Object)
 D = TypeVar("D")
 MUTATIONS_AT_ONCE = 32
-PATIENCE = 60.0  # seconds that one call may spend waiting on 429 before it gives up
+PATIENCE = 60.0  # seconds that one call may spend waiting on 429 before it gives up, unless the client was made with another patience
 LONGEST_PAUSE = 30.0  # seconds; a server that asks for more gets asked again earlier
 FIELD_MANAGER = "drover"
 
@@ -70,12 +70,14 @@ _page = msgspec.json.Decoder(Page)
 class Client:
     """Talks to one API server; safe to share between tasks.
 
-    Every method raises errors of `kube.errors`: `Unsent` and `OutcomeUnknown` from the transport, `ApiError` by status.
+    Every method raises errors of `kube.errors`: `Unsent` and `OutcomeUnknown` from the transport, `ApiError` by status. A busy server is
+    asked again within `patience` seconds; with none, its first 429 is the answer, and nothing is held while somebody waits.
     """
 
-    def __init__(self, transport: Transport, fence: Fence | None = None) -> None:
+    def __init__(self, transport: Transport, fence: Fence | None = None, *, patience: float = PATIENCE) -> None:
         self.transport = transport
         self._fence = fence
+        self._patience = patience
         self._mutations = asyncio.Semaphore(MUTATIONS_AT_ONCE)
 
     async def get(self, resource: Resource[T], namespace: str, name: str) -> T:
@@ -158,15 +160,14 @@ class Client:
             return await self._call(request)
 
     async def _call(self, request: Request) -> Reply:
-        deadline = asyncio.get_running_loop().time() + PATIENCE
+        deadline = asyncio.get_running_loop().time() + self._patience
         while True:
             try:
                 return await self._once(request)
             except TooManyRequests as busy:
-                pause = min(busy.pause, LONGEST_PAUSE)
-                if asyncio.get_running_loop().time() + pause > deadline:
+                if asyncio.get_running_loop().time() + busy.pause > deadline:
                     raise
-                await asyncio.sleep(pause)
+                await asyncio.sleep(busy.pause)
 
     async def _once(self, request: Request) -> Reply:
         if request.mutating and self._fence is not None:
@@ -199,7 +200,7 @@ def _pause(busy: TooManyRequests, reply: Reply) -> float:
     """Priority and fairness answers in plain text: there the header alone says how long."""
     asked = busy.status.details.retry_after_seconds if busy.status.details else 0
     header = reply.headers.get("Retry-After", "")
-    return float(asked or (int(header) if header.isdecimal() else 0) or 1)
+    return min(float(asked or (int(header) if header.isdecimal() else 0) or 1), LONGEST_PAUSE)
 
 
 def _written(reply: Reply, uid: str = "") -> Written:

@@ -138,7 +138,7 @@ class TooManyRequests(ApiError):
     """429: certainly not carried out; try again later."""
 
     retryable = True
-    pause = 1.0  # seconds that the server asks for
+    pause = 1.0  # seconds that the server asks for, within reason
 
 
 class ServerError(ApiError):

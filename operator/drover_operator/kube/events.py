@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Events about objects: one per change, repeats counted in a series, never in the way of the work.
 
-Events are best effort: a full queue drops the oldest, a refusal (a namespace that is being deleted) is not an error, and an object that
-makes more news than a person could read is held back: 25 writes at once, then one every five minutes, as in client-go. What is held
-back of a series is in the count of its next write. All that a person must act on is in status too, because events expire.
+Events are best effort: a full queue drops the oldest, a refusal (a namespace that is being deleted, a busy server) is not an error, and
+an object that makes more news than a person could read is held back: 25 writes at once, then one every five minutes, as in client-go. What
+is held back of a series is in the count of its next write. All that a person must act on is in status too, because events expire. Rejected:
+asking a busy server again for the sake of an Event; the news of every other object would wait behind it.
 """
 
 import asyncio

@@ -22,7 +22,7 @@ from drover_operator.api.resource import Resource
 from drover_operator.core.plan import Delete, Patch, Plan, Verdict
 from drover_operator.kube.cache import Cache, Key
 from drover_operator.kube.client import Client, Written
-from drover_operator.kube.errors import KubeError, NotFound, OutcomeUnknown
+from drover_operator.kube.errors import KubeError, NotFound, OutcomeUnknown, TooManyRequests
 from drover_operator.kube.events import EventRecorder, News
 from drover_operator.kube.reflector import Reflector, RestoredHistory
 from drover_operator.observe.metrics import Metrics
@@ -38,6 +38,7 @@ from drover_operator.runtime.status import StatusWriter
 T = TypeVar("T", bound=Object)
 log = structlog.get_logger()
 RESYNC = 600.0  # seconds between two looks at a key that nothing happened to
+BUSY_JITTER = 0.25  # of the pause that a busy server asks for: what came together need not come again together
 
 
 @dataclass(kw_only=True)
@@ -198,7 +199,7 @@ class Engine:
             raise
         except KubeError as error:
             result = "error"
-            self._note_loss(key, error)
+            self._heed(key, error)
             log.warning("pass failed", controller=name, key="/".join(key), reason=str(error), retry_in=round(self.queue.retry(key), 3))
         except Exception:  # a bug in one key's pass must not stop the others
             result = "error"
@@ -276,7 +277,7 @@ class Engine:
         for result in results:
             action = result.action
             self._metrics.wrote(type(action).__name__.lower(), "done" if result.ok else "failed")
-            self._note_loss(key, result.error)
+            self._heed(key, result.error)
             written = result.written or _missed(result)
             if written is not None:
                 self._expect(key, action.resource, (action.namespace, action.name), written)
@@ -285,10 +286,16 @@ class Engine:
             self._verdicts[key] = known
         return all(result.ok for result in results)
 
-    def _note_loss(self, key: Key, error: KubeError | None) -> None:
-        """A write without an answer may have been applied, or may yet be: the guard knows no version to wait for, so only a proof will do."""
+    def _heed(self, key: Key, error: KubeError | None) -> None:
+        """What an error asks of the passes to come.
+
+        A write without an answer may have been applied, or may yet be: the guard knows no version to wait for, so only a proof will do.
+        A busy server says when to come again: the key waits for that, no worker does.
+        """
         if isinstance(error, OutcomeUnknown):
             self._lost[key] = asyncio.get_running_loop().time()
+        elif isinstance(error, TooManyRequests):
+            self.queue.hold(key, error.pause * self._setting.random.uniform(1.0, 1.0 + BUSY_JITTER))
 
     def _say(self, result: Result) -> None:
         action = result.action

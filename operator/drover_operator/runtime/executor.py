@@ -2,16 +2,17 @@
 """The executor: carries out the actions of a plan, each with its preconditions, and reports what became of them.
 
 It decides nothing. A stage runs concurrently; the first refusal keeps the later stages from running. An unknown outcome is not an
-error to be hidden: the pass ends, and the next one looks at the world.
+error to be hidden: the pass ends, and the next one looks at the world. A busy server refuses nothing: what of the stage has not gone out
+stays, and nothing is learned of the object.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from drover_operator.core.plan import Action, Create, Delete, Found, Patch, Plan, TryOut, Verdict
-from drover_operator.kube.client import Client, Written
-from drover_operator.kube.errors import AlreadyExists, ApiError, Conflict, Fenced, Forbidden, KubeError, NotFound
+from drover_operator.core.plan import Action, Create, Delete, Found, Patch, Plan, Stage, TryOut, Verdict
+from drover_operator.kube.client import MUTATIONS_AT_ONCE, Client, Written
+from drover_operator.kube.errors import AlreadyExists, ApiError, Conflict, Fenced, Forbidden, KubeError, NotFound, TooManyRequests
 
 
 @dataclass(frozen=True)
@@ -37,11 +38,27 @@ async def execute(client: Client, plan: Plan, now: float, carry: Carry | None = 
     results: list[Result] = []
     carry = carry or carry_out
     for stage in plan.stages:
-        done = await asyncio.gather(*(carry(client, action, now) for action in stage))
+        done = await _together(stage, lambda action: carry(client, action, now))
         results += done
         if not all(result.ok for result in done):
             break
     return results
+
+
+async def _together(stage: Stage, carry: Callable[[Action], Awaitable[Result]]) -> list[Result]:
+    """The results of a stage in its order, without the actions that were kept back because the server is busy."""
+    slots, busy = asyncio.Semaphore(MUTATIONS_AT_ONCE), False
+
+    async def one(action: Action) -> Result | None:
+        nonlocal busy
+        async with slots:
+            if busy:
+                return None
+            result = await carry(action)
+            busy = busy or isinstance(result.error, TooManyRequests)
+            return result
+
+    return [result for result in await asyncio.gather(*map(one, stage)) if result is not None]
 
 
 def learned(before: Mapping[str, Verdict], plan: Plan, results: Iterable[Result]) -> dict[str, Verdict]:
@@ -54,8 +71,8 @@ async def carry_out(client: Client, action: Action, now: float) -> Result:
     """Carry out one action; raises only what is no KubeError, such as the loss of leadership."""
     try:
         return await _carry_out(client, action, now)
-    except (Conflict, Fenced, NotFound) as error:
-        return Result(action, error=error)  # the cache was behind, or we are deposed: look again
+    except (Conflict, Fenced, NotFound, TooManyRequests) as error:
+        return Result(action, error=error)  # the cache was behind, we are deposed or came too soon: look again
     except ApiError as error:
         return Result(action, verdict=_refusal(error, now), error=error if error.retryable else None)
     except KubeError as error:
@@ -83,9 +100,19 @@ async def _patch(client: Client, action: Patch) -> Written:
 
 async def _create(client: Client, action: Create, now: float) -> Result:
     try:
-        return Result(action, await client.create(action.resource, action.namespace, action.body))
+        made = await client.create(action.resource, action.namespace, action.body)
     except AlreadyExists as error:
         return await _met(client, action, error, now)
+    return Result(action, made) if action.status is None else await _with_status(client, action, made)
+
+
+async def _with_status(client: Client, action: Create, made: Written) -> Result:
+    """What was made gets its status; it is made all the same where that fails, and the next look sees what is missing."""
+    body = {"metadata": {"uid": made.uid}, "status": action.status}
+    try:
+        return Result(action, await client.patch(action.resource, action.namespace, action.name, body, subresource="status", strategic=True))
+    except KubeError as error:
+        return Result(action, made, error=error)
 
 
 async def _met(client: Client, action: Create, error: AlreadyExists, now: float) -> Result:

@@ -75,7 +75,7 @@ class Process:
         transport = MeasuredTransport(transport, self.metrics, asyncio.get_running_loop().time)
         reader = Client(transport)
         self.election = Election(
-            reader,
+            Client(transport, patience=settings.timing.retry),  # then it is time for a new attempt, which looks at the Lease first
             namespace=LEASE_NAMESPACE,
             shard=settings.shard,
             identity=settings.identity,
@@ -84,7 +84,7 @@ class Process:
             random=random,
             impersonate=settings.fence,
         )
-        writer = Client(transport, self.election)
+        writer = Client(transport, self.election, patience=0.0)  # the engine waits for a busy server without holding a worker
         setting = Setting(clock=clock, random=random, namespace=settings.namespace, workers=settings.workers, instance=settings.identity, metrics=self.metrics)
         self.engines = tuple(_engine(controller, reader, writer, setting, traces) for controller in controllers)
         measure_process(self.metrics, self.election)

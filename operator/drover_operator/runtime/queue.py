@@ -48,6 +48,7 @@ class WorkQueue:
         self._alarm_of: dict[Key, float] = {}
         self._failures: dict[Key, int] = {}
         self._started: dict[Key, float] = {}
+        self._held: dict[Key, float] = {}  # until when a key is kept from workers
         self._count = 0
         self.added = 0  # entries made since the start
         self.retried = 0  # backoffs since the start
@@ -62,7 +63,8 @@ class WorkQueue:
         if key in self._running:
             self._again[key] = min(lane, self._again.get(key, lane))
             return
-        if lane >= Lane.TICK and (left := self._started.get(key, -SPACING) + SPACING - self._clock()) > 0:
+        spacing = self._started.get(key, -SPACING) + SPACING - self._clock() if lane >= Lane.TICK else 0.0
+        if (left := max(spacing, self._hold_left(key))) > 0:
             self.wake(key, left, lane)
             return
         self._enqueue(key, lane)
@@ -90,22 +92,35 @@ class WorkQueue:
         if self._alarms[0] is alarm:
             self._set_timer()
 
+    def hold(self, key: Key, seconds: float) -> None:
+        """Said by the worker of the key: give it to none for so long, whatever happens to it. A busy server asked for that."""
+        self._held[key] = max(self._held.get(key, 0.0), self._clock() + seconds)
+
+    def _hold_left(self, key: Key) -> float:
+        until = self._held.get(key)
+        if until is None:
+            return 0.0
+        left = until - self._clock()
+        return left if left > 2 * ROUNDING else 0.0  # an alarm for less would be due at once, and ring for ever
+
     def retry(self, key: Key, lane: Lane = Lane.TICK) -> float:
-        """Add the key after its backoff, which doubles with each call until `succeed`; returns the seconds."""
+        """Add the key after its backoff, which doubles with each call until `succeed`, or when it is held no longer; returns the seconds."""
         failures = self._failures.get(key, 0)
-        self._failures[key] = failures + 1
+        pause = self._hold_left(key)
+        self._failures[key] = failures if pause else failures + 1  # that a server is busy is no failure of the key
         self.retried += 1
-        pause = min(FIRST_BACKOFF * 2.0 ** min(failures, 20), LONGEST_BACKOFF) * self._random.uniform(0.75, 1.0)
+        pause = pause or min(FIRST_BACKOFF * 2.0 ** min(failures, 20), LONGEST_BACKOFF) * self._random.uniform(0.75, 1.0)
         self.wake(key, pause, lane)
         return pause
 
     def succeed(self, key: Key) -> None:
         """Forget the failures of the key."""
         self._failures.pop(key, None)
+        self._held.pop(key, None)
 
     def forget(self, key: Key) -> None:
         """Forget wake-ups and failures: the object is gone."""
-        self._failures.pop(key, None)
+        self.succeed(key)
         self._alarm_of.pop(key, None)
         self._started.pop(key, None)
 
@@ -166,7 +181,7 @@ class WorkQueue:
             at, _, key, lane = heapq.heappop(self._alarms)
             if self._alarm_of.get(key) == at:
                 del self._alarm_of[key]
-                if key in self._running:
+                if key in self._running or self._hold_left(key):
                     self.add(key, lane)
                 else:
                     self._enqueue(key, lane)

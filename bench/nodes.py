@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A stub for all nodes: `python -m bench.nodes KUBECONFIG` marks every pod ready at once, bound or not, as its readiness gates allow.
+
+One write a pod, or two where a gate comes later: as a kubelet does, it tells the containers' readiness apart from that of the pod. Containers
+take a tenth of a second to start, which is quick: without it the stub would write before anybody could have opened a gate.
+Rejected: kwok without a scheduler; it takes five times the CPU, which both sides would miss.
+"""
+
+import asyncio
+import sys
+from datetime import UTC, datetime
+from random import Random
+from typing import Any
+
+from bench.pods import SEEN, Pod
+from drover_operator.api.meta import Object
+from drover_operator.api.resource import PODS
+from drover_operator.kube.auth import connect
+from drover_operator.kube.cache import Cache, Key
+from drover_operator.kube.client import Client
+from drover_operator.kube.errors import KubeError
+from drover_operator.kube.http import HttpTransport
+from drover_operator.kube.reflector import Reflector
+from drover_operator.observe import logs
+
+WRITERS = 16
+START = 0.1  # seconds from the moment when a pod is seen first
+
+
+def wanted(pod: Pod) -> dict[str, Any] | None:
+    """The status that this pod should have and has not, or None."""
+    if pod.leaving:
+        return None
+    ready = all(pod.status.is_true(gate.condition_type) for gate in pod.spec.readiness_gates)
+    if pod.status.is_true("ContainersReady") and pod.status.is_true("Ready") == ready:
+        return None
+    now = datetime.now(tz=UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    conditions = [{"type": "ContainersReady", "status": "True", "lastTransitionTime": now}]
+    conditions.append({"type": "Ready", "status": "True" if ready else "False", "lastTransitionTime": now})
+    uid = pod.metadata.uid.replace("-", "")
+    address = f"10.{int(uid[:2], 16)}.{int(uid[2:4], 16)}.{int(uid[4:6], 16)}"
+    return {"phase": "Running", "conditions": conditions, "podIP": address, "podIPs": [{"ip": address}], "startTime": now}
+
+
+async def run(kubeconfig: str) -> None:
+    """Play nodes until killed."""
+    client = Client(HttpTransport(connect(kubeconfig), agent="bench-nodes"))
+    cache: Cache[Pod] = Cache(SEEN, lambda pod: pod.metadata.key)
+    changed: asyncio.Queue[Key] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+
+    def listen(key: Key | None, old: Object | None, new: Object | None) -> None:
+        if key is None or not isinstance(new, Pod):
+            return
+        if old is None:
+            loop.call_later(START, changed.put_nowait, key)
+        elif new.status.is_true("ContainersReady"):
+            changed.put_nowait(key)
+
+    async def write() -> None:
+        while True:
+            pod = cache.get(await changed.get())
+            status = wanted(pod) if pod is not None else None
+            if pod is not None and status is not None:
+                try:
+                    body = {"metadata": {"uid": pod.metadata.uid}, "status": status}
+                    await client.patch(PODS, pod.metadata.namespace, pod.metadata.name, body, subresource="status", strategic=True)
+                except KubeError:  # it is gone, or changed: its next event comes
+                    continue
+
+    cache.listen(listen)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(Reflector(client, cache, random=Random(1)).run())
+        for _ in range(WRITERS):
+            group.create_task(write())
+
+
+if __name__ == "__main__":
+    logs.configure("console", "warning")
+    asyncio.run(run(sys.argv[1]))
