@@ -4,6 +4,7 @@
 import argparse
 import os
 import platform
+import signal
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: there is no group '{unknown[0]}'; choose from {', '.join(groups())}", file=sys.stderr)
         return 2
     logs.configure("console", "critical")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # control planes are taken down on the way out
     try:
         run = _run(asked)
     except NotMeasured as why:

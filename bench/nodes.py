@@ -2,7 +2,7 @@
 """A stub for all nodes: `python -m bench.nodes KUBECONFIG` marks every pod ready at once, bound or not, as its readiness gates allow.
 
 One write a pod, or two where a gate comes later: as a kubelet does, it tells the containers' readiness apart from that of the pod. Containers
-take a tenth of a second to start, which is quick: without it the stub would write before anybody could have opened a gate.
+take a quarter of a second to start, which is quick: without it the stub would write before anybody could have opened a gate.
 Rejected: kwok without a scheduler; it takes five times the CPU, which both sides would miss.
 """
 
@@ -24,7 +24,7 @@ from drover_operator.kube.reflector import Reflector
 from drover_operator.observe import logs
 
 WRITERS = 16
-START = 0.1  # seconds from the moment when a pod is seen first
+START = 0.25  # seconds from the moment when a pod is seen first
 
 
 def wanted(pod: Pod) -> dict[str, Any] | None:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ from bench.workloads import NODE
 from drover_operator.kube.auth import connect
 from drover_operator.kube.client import Client
 from drover_operator.kube.http import HttpTransport
-from tools.cluster import Cluster
+from tools.cluster import Cluster, names
 from tools.cluster.processes import Process, spawn, stop
 from tools.cluster.record import load
 
@@ -36,6 +36,7 @@ RIVAL = "deployment-controller,replicaset-controller"
 NODELESS = ["node-lifecycle-controller", "pod-garbage-collector-controller"]  # they would end pods of a node that never reports
 UNTHROTTLED, DEFAULT = (1000, 2000), (20, 30)  # requests a second, and burst
 GRACE = 5.0
+PREFIX = "bench-"
 METHODS = ("POST", "PUT", "PATCH", "APPLY", "DELETE")
 _SAMPLE = re.compile(r"^apiserver_request_total\{(.*)\} (\S+)$", re.MULTILINE)
 _LABEL = re.compile(r'(\w+)="(.*?)"')
@@ -73,20 +74,20 @@ class Plane:
             await transport.close()
 
     @contextmanager
-    def deployments(self, limits: tuple[int, int] = UNTHROTTLED) -> Iterator[Process]:
+    def deployments(self, limits: tuple[int, int] = UNTHROTTLED) -> Generator[Process]:
         """The built-in controllers of Deployments and ReplicaSets, with these client limits."""
         with self._running(self.manager(RIVAL, limits), "rival") as process:
             yield process
 
     @contextmanager
-    def operator(self) -> Iterator[Process]:
+    def operator(self) -> Generator[Process]:
         """Drover's operator as it is installed, with its own account's rights."""
         arguments = ("run", f"--kubeconfig={self._credentials()}", "--health-address=127.0.0.1:0", "--log-format=json", "--lease-seconds=15/10/2")
         with self._running([sys.executable, "-m", "drover_operator", *arguments], "operator") as process:
             yield process
 
     @contextmanager
-    def stub(self) -> Iterator[Process]:
+    def stub(self) -> Generator[Process]:
         """What stands for the nodes where they are stubbed: one node, and a process that marks its pods ready at once."""
         node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}}
         self.kubectl("apply", "-f", "-", stdin=json.dumps(node))
@@ -94,7 +95,7 @@ class Plane:
             yield process
 
     @contextmanager
-    def _running(self, command: Sequence[str], name: str) -> Iterator[Process]:
+    def _running(self, command: Sequence[str], name: str) -> Generator[Process]:
         process = spawn(list(command), self.cluster.folder / "logs" / f"{name}.log", self.cluster.folder)
         try:
             yield process
@@ -121,9 +122,12 @@ class Plane:
 
 
 @contextmanager
-def plane(*, nodes: bool, audited: bool = False) -> Iterator[Plane]:
+def plane(*, nodes: bool, audited: bool = False) -> Generator[Plane]:
     """Bring a control plane up with Drover's manifests in it, and take it down whatever happens."""
-    cluster = Cluster(f"bench-{os.getpid()}")
+    for left in names():
+        if left.startswith(PREFIX) and left.removeprefix(PREFIX).isdigit() and not Path(f"/proc/{left.removeprefix(PREFIX)}").exists():
+            Cluster(left).down()  # of a run that was killed
+    cluster = Cluster(f"{PREFIX}{os.getpid()}")
     try:
         with tempfile.NamedTemporaryFile("w", suffix=".yaml") as policy:
             json.dump(POLICY, policy)
@@ -147,7 +151,7 @@ def _install(built: Plane) -> None:
 
 
 @contextmanager
-def _services(built: Plane) -> Iterator[None]:
+def _services(built: Plane) -> Generator[None]:
     """The controllers that serve both sides, and a scheduler without limits where there are nodes, in place of the cluster's own."""
     record = load(built.cluster.folder / "cluster.json")
     if record is None:

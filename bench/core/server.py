@@ -1,135 +1,168 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`python -m bench.core.server SERVICES PODS`: an API server with as many settled services, and as little else as operators can live with.
+"""`python -m bench.core.server SERVICES PODS`: an API server with so many settled services of so many pods; its port is what it prints.
 
-It lists, watches, patches the status of pods and keeps Leases. `POST /bench/change?events=N` has N pods change, one of each service in turn
-or all of one service after the other; the answer comes at once. Rejected: the simulated cluster over HTTP, which checks so much that it would be
-slower than what is measured on it.
+It lists, watches, patches the status of pods, keeps Leases and ConfigMaps, and lets pods change when it is asked to. Rejected: the simulated
+cluster over HTTP, which checks so much of a request that it would be slower than what is measured on it.
 """
 
 import asyncio
+import contextlib
 import sys
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field
-from itertools import count
+from functools import partial
 from typing import Any
 
 import msgspec
 from aiohttp import web
 
-from bench.core.world import PLURALS, Template, metadata_templates, templates
-from bench.simulated import NAMESPACE
+from bench.core.cluster import Cluster
+from bench.core.world import templates
+from drover_operator.observe import logs
 
-FIRST_VERSION = 1000
 BATCH = 8  # events in one write: 72 KB
-PATHS = {
-    "/api/v1": ("pods", "services"),
-    "/apis/drover.dev/v1alpha1": ("managedservices",),
-    "/apis/discovery.k8s.io/v1": ("endpointslices",),
-    "/apis/policy/v1": ("poddisruptionbudgets",),
-    "/apis/apps/v1": ("controllerrevisions",),
+LISTED = {  # plural: where it is
+    "pods": "/api/v1",
+    "services": "/api/v1",
+    "managedservices": "/apis/drover.dev/v1alpha1",
+    "endpointslices": "/apis/discovery.k8s.io/v1",
+    "poddisruptionbudgets": "/apis/policy/v1",
+    "controllerrevisions": "/apis/apps/v1",
 }
-Body = dict[str, Any]
-Place = tuple[int, int]  # number of the service, number of the object within it
+KEPT = (
+    "/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases",
+    "/api/v1/namespaces/{namespace}/configmaps",
+)
 
 
-@dataclass
-class State:
-    """What a pod shows now."""
-
-    version: int = FIRST_VERSION
-    change: int = 0
-    reason: str = ""
+def _resource(name: str, kind: str, *, namespaced: bool = True) -> dict[str, Any]:
+    return {"name": name, "singularName": kind.lower(), "namespaced": namespaced, "kind": kind, "verbs": ["get", "list", "watch", "patch"]}
 
 
-@dataclass
-class World:
-    """Everything there is."""
-
-    services: int
-    whole: dict[str, tuple[Template, ...]]
-    brief: dict[str, tuple[Template, ...]]
-    version: int = FIRST_VERSION
-    pods: dict[Place, State] = field(default_factory=dict[Place, State])
-    kept: dict[str, Body] = field(default_factory=dict[str, Body])  # Leases and ConfigMaps by path
-    watches: set[asyncio.Queue[bytes]] = field(default_factory=set[asyncio.Queue[bytes]])  # of pods
-    writes: int = 0  # to anything but Leases and ConfigMaps
-    names: dict[str, Place] = field(default_factory=dict[str, Place])
-
-    def places(self, plural: str) -> list[Place]:
-        """All objects of that plural."""
-        return [(number, inner) for number in range(self.services) for inner in range(len(self.whole[plural]))]
-
-    def show(self, plural: str, place: Place, *, brief: bool = False) -> bytes:
-        """One object as it is now."""
-        number, inner = place
-        state = self.pods.get(place, State()) if plural == "pods" else State()
-        template = (self.brief if brief else self.whole)[plural][inner]
-        return template.fill(number, state.version, state.change, state.reason)
-
-    def event(self, place: Place, *, change: int = 0, reason: str = "") -> bytes:
-        """Have a pod change, and say so as a watch does."""
-        self.version += 1
-        old = self.pods.get(place, State())
-        self.pods[place] = State(self.version, old.change + change, reason)
-        return b'{"type":"MODIFIED","object":' + self.show("pods", place) + b"}\n"
-
-    def place_of(self, pod: str) -> Place:
-        """Where the pod of that name is."""
-        if not self.names:
-            self.names = {msgspec.json.decode(self.show("pods", place))["metadata"]["name"]: place for place in self.places("pods")}
-        return self.names[pod]
+CORE = (_resource("pods", "Pod"), _resource("pods/status", "Pod"), _resource("events", "Event"), _resource("namespaces", "Namespace", namespaced=False))
+DEFINITIONS = _resource("customresourcedefinitions", "CustomResourceDefinition", namespaced=False)
+EXTENSIONS = {"groupVersion": "apiextensions.k8s.io/v1", "version": "v1"}
+DISCOVERY: dict[str, dict[str, Any]] = {  # what kopf waits for before it begins
+    "/api": {"kind": "APIVersions", "versions": ["v1"]},
+    "/apis": {"kind": "APIGroupList", "groups": [{"name": "apiextensions.k8s.io", "versions": [EXTENSIONS], "preferredVersion": EXTENSIONS}]},
+    "/api/v1": {"kind": "APIResourceList", "groupVersion": "v1", "resources": list(CORE)},
+    "/api/v1/namespaces": {"kind": "NamespaceList", "metadata": {"resourceVersion": "1"}, "items": []},
+    "/apis/apiextensions.k8s.io/v1": {
+        "kind": "APIResourceList",
+        "resources": [_resource("customresourcedefinitions", "CustomResourceDefinition", namespaced=False)],
+    },
+}
 
 
-WORLD = web.AppKey("world", World)
+async def serve(cluster: Cluster) -> None:
+    """Serve on the loopback until killed."""
+    runner = web.AppRunner(application(cluster), access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    print(runner.addresses[0][1], flush=True)
+    await asyncio.Event().wait()
 
 
-async def collection(request: web.Request) -> web.StreamResponse:
+def application(cluster: Cluster) -> web.Application:
+    """All paths of the server."""
+    app = web.Application()
+    app.add_routes([web.get(f"{group}/{plural}", partial(_collection, cluster, plural)) for plural, group in LISTED.items()])
+    app.add_routes([web.get(path, partial(_say, body)) for path, body in DISCOVERY.items()])
+    for path in KEPT:
+        one, kept = path + "/{name}", partial(_kept, cluster)
+        app.add_routes([web.post(path, partial(_keep, cluster)), web.get(one, kept), web.patch(one, kept)])
+    app.router.add_patch("/api/v1/namespaces/{namespace}/pods/{name}/status", partial(_answered, cluster))
+    app.router.add_post("/bench/change/{events}", partial(_change, cluster))
+    app.router.add_get("/bench/writes", partial(_writes, cluster))
+    app.router.add_route("*", "/{path:.*}", partial(_other, cluster))
+    return app
+
+
+async def _say(body: dict[str, Any], _request: web.Request) -> web.Response:
+    return web.json_response(body)
+
+
+async def _collection(cluster: Cluster, plural: str, request: web.Request) -> web.StreamResponse:
     """A list in pages, or a watch."""
-    world, plural = request.app[WORLD], request.match_info.route.name or ""
     if request.query.get("watch"):
-        return await _watch(request, plural)
-    places, begin = world.places(plural), int(request.query.get("continue") or 0)
+        return await _watch(cluster, plural, request)
+    places, begin = cluster.places(plural), int(request.query.get("continue") or 0)
     end = begin + int(request.query.get("limit") or len(places))
     brief = "PartialObjectMetadataList" in request.headers.get("Accept", "")
-    items = b",".join([world.show(plural, place, brief=brief) for place in places[begin:end]])
-    meta = {"resourceVersion": str(world.version), "continue": str(end) if end < len(places) else ""}
-    return web.Response(body=b'{"kind":"List","apiVersion":"v1","metadata":' + msgspec.json.encode(meta) + b',"items":[' + items + b"]}", content_type="application/json")
+    items = b",".join([cluster.show(plural, place, brief=brief) for place in places[begin:end]])
+    meta = msgspec.json.encode({"resourceVersion": str(cluster.version), "continue": str(end) if end < len(places) else ""})
+    return _json(b'{"kind":"List","apiVersion":"v1","metadata":%b,"items":[%b]}' % (meta, items))
 
 
-async def _watch(request: web.Request, plural: str) -> web.StreamResponse:
-    world, waiting = request.app[WORLD], asyncio.Queue[bytes]()
+async def _watch(cluster: Cluster, plural: str, request: web.Request) -> web.StreamResponse:
+    """From now on: nobody who lists first misses anything here."""
+    waiting: asyncio.Queue[bytes] = asyncio.Queue()
     response = web.StreamResponse(headers={"Content-Type": "application/json"})
-    await response.prepare(request)
     if plural == "pods":
-        world.watches.add(waiting)
-    try:
-        while True:
+        cluster.watches.add(waiting)
+    with contextlib.suppress(ConnectionError):
+        await response.prepare(request)
+        while not _gone(request):
             await response.write(await waiting.get())
-    finally:
-        world.watches.discard(waiting)
+    cluster.watches.discard(waiting)
+    return response
 
 
-async def change(request: web.Request) -> web.Response:
-    """Let so many pods change."""
-    world, events, app = request.app[WORLD], int(request.query["events"]), request.app
-    app[TASKS].append(asyncio.create_task(_change(world, events)))
+def _gone(request: web.Request) -> bool:
+    return request.transport is None or request.transport.is_closing()
+
+
+async def _change(cluster: Cluster, request: web.Request) -> web.Response:
+    """Let so many pods change, one after the other; the answer comes when the watches have been told."""
+    events, reason, places = int(request.match_info["events"]), request.query["reason"], cluster.places("pods")
+    for begin in range(0, events, BATCH):
+        cluster.tell(b"".join([cluster.event(places[number % len(places)], reason) for number in range(begin, min(begin + BATCH, events))]))
+        await cluster.caught_up()
     return web.Response()
 
 
-async def _change(world: World, events: int) -> None:
-    places = world.places("pods")
-    batch: list[bytes] = []
-    for number in range(events):
-        batch.append(world.event(places[number % len(places)], change=1))
-        if len(batch) == BATCH or number == events - 1:
-            await _send(world, b"".join(batch))
-            batch.clear()
+async def _answered(cluster: Cluster, request: web.Request) -> web.Response:
+    """Take the status of a pod, tell the watches, and answer with as much as was asked for."""
+    place, body = cluster.pod(request.match_info["name"]), msgspec.json.decode(await request.read())
+    cluster.writes += 1
+    cluster.tell(cluster.event(place, body["status"]["reason"]))
+    return _json(cluster.show("pods", place, brief="PartialObjectMetadata" in request.headers.get("Accept", "")))
 
 
-async def _send(world: World, text: bytes) -> None:
-    """To all who watch pods; waits while they are behind, so that what is not read yet does not fill the memory."""
-    for waiting in world.watches:
-        waiting.put_nowait(text)
-    await asyncio.sleep(0)
-    while any(waiting.qsize() > BATCH for waiting in world.watches):
-        await asyncio.sleep(0.001)
+async def _keep(cluster: Cluster, request: web.Request) -> web.Response:
+    body = msgspec.json.decode(await request.read())
+    cluster.kept[f"{request.path}/{body['metadata']['name']}"] = body
+    return _new_version(cluster, body)
+
+
+async def _kept(cluster: Cluster, request: web.Request) -> web.Response:
+    body = cluster.kept.get(request.path)
+    if body is None:
+        return web.json_response({"kind": "Status", "code": 404, "reason": "NotFound"}, status=404)
+    if request.method == "GET":
+        return web.json_response(body)
+    for name, value in msgspec.json.decode(await request.read()).items():
+        body[name] = {**body.get(name, {}), **value}
+    return _new_version(cluster, body)
+
+
+def _new_version(cluster: Cluster, body: dict[str, Any]) -> web.Response:
+    cluster.version += 1
+    body["metadata"] |= {"uid": body["metadata"].get("uid", "kept"), "resourceVersion": str(cluster.version)}
+    return web.json_response(body, status=201)
+
+
+async def _writes(cluster: Cluster, _request: web.Request) -> web.Response:
+    return web.json_response(cluster.writes)
+
+
+async def _other(cluster: Cluster, request: web.Request) -> web.Response:
+    cluster.writes += request.method != "GET"
+    return web.json_response({"kind": "Status", "code": 404, "reason": "NotFound"}, status=404)
+
+
+def _json(body: bytes) -> web.Response:
+    return web.Response(body=body, content_type="application/json")
+
+
+if __name__ == "__main__":
+    logs.configure("console", "critical")
+    asyncio.run(serve(Cluster(int(sys.argv[1]), *templates(int(sys.argv[2])))))

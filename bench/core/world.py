@@ -19,6 +19,7 @@ NAME, UID = "bench-00000", "00000001-0000-4000-8000-"
 PLURALS = ("managedservices", "pods", "services", "endpointslices", "poddisruptionbudgets", "controllerrevisions")
 POD_BYTES = 9000
 CHANGE = "example.com/change"  # an annotation that every change of a pod raises: read by everybody, decisive for nobody
+QUESTION, ANSWER = "Asked", "Seen"  # reasons in the status of a pod: operators that answer make the second of the first
 LABELS = ("name", "instance", "version", "component", "part-of")
 SETTLE = 60.0  # simulated seconds after the last phase
 LONGEST = 600.0
@@ -41,15 +42,15 @@ class Template:
         return b"".join([values.get(part, part) for part in self._parts])
 
 
-def templates(pods: int) -> dict[str, tuple[Template, ...]]:
-    """What one settled service with so many pods consists of, by plural."""
-    return {plural: tuple(map(Template, bodies)) for plural, bodies in _settled(pods).items()}
+Templates = dict[str, tuple[Template, ...]]
 
 
-def metadata_templates(pods: int) -> dict[str, tuple[Template, ...]]:
-    """The same, reduced to what a list of metadata answers with."""
+def templates(pods: int) -> tuple[Templates, Templates]:
+    """What one settled service with so many pods consists of, by plural: the objects, and their metadata as lists of metadata show it."""
+    settled = _settled(pods)
     head = {"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata"}
-    return {plural: tuple(Template(head | {"metadata": body["metadata"]}) for body in bodies) for plural, bodies in _settled(pods).items()}
+    brief = {plural: tuple(Template(head | {"metadata": body["metadata"]}) for body in bodies) for plural, bodies in settled.items()}
+    return {plural: tuple(map(Template, bodies)) for plural, bodies in settled.items()}, brief
 
 
 def _settled(pods: int) -> dict[str, list[Body]]:

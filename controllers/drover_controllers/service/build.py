@@ -107,7 +107,8 @@ def pod(service: ManagedService, revision: Revision, slot: int, predecessor_uid:
 
 def _pod_v1(service: ManagedService, revision: Revision, slot: int, predecessor_uid: str) -> Body:
     wish = service.spec
-    meta, spec = _prepared(revision.template, revision.health_check, service.metadata.name, wish.criticality, wish.restart.settle)
+    spread = wish.criticality in SPREAD or not wish.ports
+    meta, spec = _prepared(revision.template, revision.health_check, service.metadata.name, wish.criticality, wish.restart.settle, spread=spread)
     name = naming.pod_name(revision.name, slot, predecessor_uid)
     labels = {**meta.get("labels", {}), **naming.identity_labels(service.metadata.name, revision.name, slot)}
     annotations = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "true", **meta.get("annotations", {}), naming.SERVICE_UID: service.metadata.uid}
@@ -122,12 +123,13 @@ def _pod_v1(service: ManagedService, revision: Revision, slot: int, predecessor_
 
 
 @lru_cache(maxsize=1024)
-def _prepared(template: bytes, check: HealthCheck | None, service: str, criticality: str, settle: str) -> tuple[Body, Body]:
+def _prepared(template: bytes, check: HealthCheck | None, service: str, criticality: str, settle: str, *, spread: bool) -> tuple[Body, Body]:
     """Metadata and spec that the pods of a revision have in common: made once for all of them, and never changed afterwards."""
     body: Body = _without_nulls(msgspec.json.decode(template))
     spec: Body = body["spec"]
     spec.setdefault("priorityClassName", f"drover-{criticality.lower()}")
-    spec.setdefault("topologySpreadConstraints", _spread(service))
+    if spread:
+        spec.setdefault("topologySpreadConstraints", _spread(service))
     spec["readinessGates"] = [*spec.get("readinessGates", ()), {"conditionType": naming.GATE}]
     _probe(spec["containers"], check)
     _sleep_before_stop(spec, int(parse_duration(settle)))
@@ -142,7 +144,11 @@ def _without_nulls(value: Any) -> Any:
 
 
 def _spread(service: str) -> list[Body]:
-    """Over zones and nodes where that can be; tainted nodes do not count as places."""
+    """Over zones and nodes where that can be; tainted nodes do not count as places.
+
+    Where a Service selects the pods, the scheduler spreads them by defaults of its own, less strictly. That will do for what is not important:
+    two constraints in each pod were a fifth of what the API server and all who watch it spent on a rolling update.
+    """
     return [
         {
             "topologyKey": key,
@@ -200,6 +206,7 @@ def _sleep_before_stop(spec: Body, seconds: int) -> None:
 Builder = Callable[[ManagedService, Revision, int, str], Body]
 BUILDERS: dict[int, Builder] = {1: _pod_v1}
 CURRENT_BUILDER = 1
+SPREAD = ("Vital", "Important")  # criticalities whose instances are spread as evenly as can be
 
 
 def identity_of(instance_pod: Any) -> str:

@@ -26,10 +26,9 @@ class Waiting(Wire, frozen=True, gc=False):
 
 
 class ContainerState(Wire, frozen=True):
-    """Exactly one of the members is set."""
+    """Why a container waits, if it does; since when it runs is not read."""
 
     waiting: Waiting | None = None
-    running: dict[str, Any] | None = None
 
 
 class ContainerStatus(Wire, frozen=True):

@@ -24,7 +24,8 @@ class Cache(Generic[T]):
         self.watermark = 0  # every change up to this version has been seen
         self._belongs_to = belongs_to
         self._objects: dict[Key, T] = {}
-        self._index: dict[Key, dict[Key, T]] = {}
+        self._alone: dict[Key, T] = {}  # the one object of an owner
+        self._groups: dict[Key, dict[Key, T]] = {}  # the objects of an owner that has more; a dict for each that is alone would be 0.3 KB
         self._listeners: list[Listener] = []
 
     def __len__(self) -> int:
@@ -36,7 +37,8 @@ class Cache(Generic[T]):
 
     def of(self, owner: Key) -> tuple[T, ...]:
         """All objects that belong to the key, in the order in which they came."""
-        return tuple(self._index.get(owner, {}).values())
+        alone = self._alone.get(owner)
+        return (alone,) if alone is not None else tuple(self._groups.get(owner, {}).values())
 
     def everything(self) -> tuple[Key, ...]:
         """(namespace, name) of everything held."""
@@ -87,7 +89,7 @@ class Cache(Generic[T]):
                 self._tell(former, held, None)
         self._objects[key] = item
         if owner is not None:
-            self._index.setdefault(owner, {})[key] = item
+            self._enter(owner, key, item)
         self._tell(owner, held, item)
 
     def _remove(self, key: Key) -> None:
@@ -95,14 +97,25 @@ class Cache(Generic[T]):
         self._unindex(held)
         self._tell(self._belongs_to(held), held, None)
 
+    def _enter(self, owner: Key, key: Key, item: T) -> None:
+        if owner not in self._groups and owner not in self._alone:
+            self._alone[owner] = item
+            return
+        group = self._groups.setdefault(owner, {})
+        if (alone := self._alone.pop(owner, None)) is not None:
+            group[alone.metadata.key] = alone
+        group[key] = item
+
     def _unindex(self, held: T) -> None:
         owner = self._belongs_to(held)
         if owner is None:
             return
-        group = self._index[owner]
+        if self._alone.pop(owner, None) is not None:
+            return
+        group = self._groups[owner]
         del group[held.metadata.key]
         if not group:
-            del self._index[owner]
+            del self._groups[owner]
 
     def _tell(self, owner: Key | None, old: T | None, new: T | None) -> None:
         for listener in self._listeners:

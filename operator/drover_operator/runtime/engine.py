@@ -37,6 +37,7 @@ from drover_operator.runtime.status import StatusWriter
 
 T = TypeVar("T", bound=Object)
 log = structlog.get_logger()
+SLICE = 256  # keys queued in one go; 10,000 would keep an urgent one waiting for 45 ms
 RESYNC = 600.0  # seconds between two looks at a key that nothing happened to
 BUSY_JITTER = 0.25  # of the pause that a busy server asks for: what came together need not come again together
 
@@ -121,11 +122,10 @@ class Engine:
         """Decide and act until cancelled. Call it in office only: everything before the barrier just waits."""
         self._epoch = epoch
         await asyncio.gather(*(reflector.prove() for reflector in self.reflectors))
-        for key in self.primary.everything():
-            self.queue.add(key, Lane.RESYNC)
         self._metrics.workers.value = self._setting.workers
         async with asyncio.TaskGroup() as group:
             group.create_task(self.events.run())
+            group.create_task(self.resync())
             for _ in range(self._setting.workers):
                 group.create_task(self._work())
 
@@ -138,6 +138,13 @@ class Engine:
         item = self.primary.get(key)
         facts = None if item is None else self.controller.gather(item, Snapshot(self._setting.clock(), self.caches, self.verdicts(key)))
         return None if facts is None else self.controller.decide(facts)
+
+    async def resync(self) -> None:
+        """Look at every key again; urgent ones go ahead of it all the time."""
+        for number, key in enumerate(self.primary.everything(), 1):
+            self.queue.add(key, Lane.RESYNC)
+            if number % SLICE == 0:
+                await asyncio.sleep(0)
 
     async def drain(self, deadline: float) -> None:
         """Take no more keys, and wait at most `deadline` seconds for the passes under way."""

@@ -100,17 +100,19 @@ async def _patch(client: Client, action: Patch) -> Written:
 
 async def _create(client: Client, action: Create, now: float) -> Result:
     try:
-        made = await client.create(action.resource, action.namespace, action.body)
+        if action.status is None:
+            return Result(action, await client.create(action.resource, action.namespace, action.body))
+        async with client.turn() as turn:
+            return await _with_status(turn, action, await turn.create(action.resource, action.namespace, action.body))
     except AlreadyExists as error:
         return await _met(client, action, error, now)
-    return Result(action, made) if action.status is None else await _with_status(client, action, made)
 
 
-async def _with_status(client: Client, action: Create, made: Written) -> Result:
+async def _with_status(turn: Client, action: Create, made: Written) -> Result:
     """What was made gets its status; it is made all the same where that fails, and the next look sees what is missing."""
     body = {"metadata": {"uid": made.uid}, "status": action.status}
     try:
-        return Result(action, await client.patch(action.resource, action.namespace, action.name, body, subresource="status", strategic=True))
+        return Result(action, await turn.patch(action.resource, action.namespace, action.name, body, subresource="status", strategic=True))
     except KubeError as error:
         return Result(action, made, error=error)
 
