@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from statistics import median
 
 from bench.plane import UNTHROTTLED, Plane
-from bench.processes import Cost
 from bench.race import Course, Lap, prepare
+from bench.rows import NotMeasured
 from bench.workloads import BUILT_IN, Side
 from drover_operator.kube.client import Client
 from tools.cluster.processes import Process
 
 SETTLED = 1.0  # seconds between two stories, for what trails: slices, statuses, Events
-READY = 20.0  # seconds for a controller to have its caches, or its Lease
+READY = 120.0  # seconds for a controller to have its caches, or its Lease, and for the garbage collector to come to what it left last time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,13 +58,20 @@ async def running(plane: Plane, side: Side, limits: tuple[int, int] = UNTHROTTLE
             course = Course(plane, client, process, side)
             following = asyncio.create_task(course.reflector.run())
             try:
-                async with asyncio.timeout(READY):
-                    await course.create(["warm-up"], 1)
-                    await course.remove(["warm-up"])
+                await _warm_up(course, side)
                 yield course, client, process
             finally:
                 following.cancel()
                 await asyncio.gather(following, return_exceptions=True)
+
+
+async def _warm_up(course: Course, side: Side) -> None:
+    try:
+        async with asyncio.timeout(READY):
+            await course.create(["warm-up"], 1)
+            await course.remove(["warm-up"])
+    except TimeoutError as late:
+        raise NotMeasured(f"{side.name}: a service of one pod did not come and go in {READY:.0f} s") from late
 
 
 def contest(plane: Plane, sides: Sequence[Side], *, services: int, replicas: int, rounds: int, limits: tuple[int, int] = UNTHROTTLED) -> dict[str, Results]:
@@ -86,8 +93,3 @@ async def _round(plane: Plane, side: Side, services: int, replicas: int, limits:
         await asyncio.sleep(SETTLED)
         await course.remove(names)
         return Round(create=create, change=change)
-
-
-def total(results: Results) -> Cost:
-    """What a side's controller used, medians."""
-    return Cost(results.cpu(), results.peak())

@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from random import Random
 from typing import Any
 
+import msgspec
+
 from bench.pods import SEEN, Pod
 from drover_operator.api.meta import Object
 from drover_operator.api.resource import PODS
@@ -21,6 +23,7 @@ from drover_operator.kube.client import Client
 from drover_operator.kube.errors import KubeError
 from drover_operator.kube.http import HttpTransport
 from drover_operator.kube.reflector import Reflector
+from drover_operator.kube.transport import JSON, Request
 from drover_operator.observe import logs
 
 WRITERS = 16
@@ -42,6 +45,13 @@ def wanted(pod: Pod) -> dict[str, Any] | None:
     return {"phase": "Running", "conditions": conditions, "podIP": address, "podIPs": [{"ip": address}], "startTime": now}
 
 
+async def _confirm(client: Client, pod: Pod) -> None:
+    """The end of a pod's containers: it is gone now."""
+    meta = pod.metadata
+    body = msgspec.json.encode({"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0, "preconditions": {"uid": meta.uid}})
+    await client.transport.send(Request(method="DELETE", path=SEEN.path(meta.namespace, meta.name), body=body, headers={"Content-Type": JSON}))
+
+
 async def run(kubeconfig: str) -> None:
     """Play nodes until killed."""
     client = Client(HttpTransport(connect(kubeconfig), agent="bench-nodes"))
@@ -54,12 +64,15 @@ async def run(kubeconfig: str) -> None:
             return
         if old is None:
             loop.call_later(START, changed.put_nowait, key)
-        elif new.status.is_true("ContainersReady"):
+        elif new.leaving or new.status.is_true("ContainersReady"):
             changed.put_nowait(key)
 
     async def write() -> None:
         while True:
             pod = cache.get(await changed.get())
+            if pod is not None and pod.metadata.deletion_timestamp is not None:
+                await _confirm(client, pod)
+                continue
             status = wanted(pod) if pod is not None else None
             if pod is not None and status is not None:
                 try:

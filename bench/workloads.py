@@ -29,7 +29,7 @@ class Side:
         """All that is created for one service, in order; `bound`: its pods are on the stub's node from the start."""
         if self.resource is DEPLOYMENTS:
             return [(SERVICES, _service(name)), (DEPLOYMENTS, _deployment(name, replicas, _template(name, bound=bound)))]
-        return [(MANAGED_SERVICES, _managed(name, replicas, _template(name, bound=bound), careful=self.careful))]
+        return [(MANAGED_SERVICES, _managed(name, replicas, _template(name, bound=bound, drained=self.careful), careful=self.careful))]
 
 
 BUILT_IN = Side("Deployment", DEPLOYMENTS)
@@ -37,8 +37,9 @@ OURS = Side("ManagedService", MANAGED_SERVICES)
 OURS_CAREFUL = Side("ManagedService, all defaults", MANAGED_SERVICES, careful=True)
 QUARTER = "25%"
 NODE = "bench"
-# Where nodes are stubbed there is no scheduler either, and nobody to confirm the end of a pod.
-BOUND: Body = {"nodeName": NODE, "terminationGracePeriodSeconds": 0}
+# Where nodes are stubbed there is no scheduler either. Without a drain a pod is gone at once; with one the stub confirms its end.
+BOUND: Body = {"nodeName": NODE}
+AT_ONCE: Body = {"terminationGracePeriodSeconds": 0}
 
 
 def image(version: int) -> str:
@@ -51,8 +52,11 @@ def update(version: int) -> Body:
     return {"spec": {"template": {"spec": {"containers": [{"name": "server", "image": image(version)}]}}}}
 
 
-def _template(name: str, *, bound: bool) -> Body:
-    return {"metadata": {"labels": {APP: name}}, "spec": {"containers": [{"name": "server", "image": image(1)}], **(BOUND if bound else {})}}
+def _template(name: str, *, bound: bool, drained: bool = False) -> Body:
+    return {
+        "metadata": {"labels": {APP: name}},
+        "spec": {"containers": [{"name": "server", "image": image(1)}], **(BOUND if bound else {}), **({} if drained or not bound else AT_ONCE)},
+    }
 
 
 def _managed(name: str, replicas: int, template: Body, *, careful: bool) -> Body:

@@ -17,7 +17,7 @@ from bench.workloads import BUILT_IN, OURS, OURS_CAREFUL, Side
 
 SERVICES, REPLICAS, ROUNDS = 100, 10, 3
 PODS = SERVICES * REPLICAS
-PATCHES = 10
+PATCHES = 5
 IDLE_SERVICES, IDLE_SECONDS = 500, 60.0
 
 
@@ -48,10 +48,10 @@ async def _single(built: Plane, side: Side) -> Single:
     async with running(built, side) as (course, _, _):
         await course.create(["one"], REPLICAS)
         for version in range(2, PATCHES + 2):
-            await asyncio.sleep(4.0)
+            await asyncio.sleep(3.0)
             mark = audit.mark()
             seconds.append((await course.change(["one"], REPLICAS, version)).seconds)
-            await asyncio.sleep(4.0)
+            await asyncio.sleep(3.0)
             writes.append(audit.writes(side, mark))
         await course.remove(["one"])
     return Single(median(seconds), median(writes))
