@@ -8,6 +8,7 @@ Rejected: kwok without a scheduler; it takes five times the CPU, which both side
 
 import asyncio
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 from random import Random
 from typing import Any
@@ -52,6 +53,18 @@ async def _confirm(client: Client, pod: Pod) -> None:
     await client.transport.send(Request(method="DELETE", path=SEEN.path(meta.namespace, meta.name), body=body, headers={"Content-Type": JSON}))
 
 
+async def _play(client: Client, cache: Cache[Pod], changed: asyncio.Queue[Key]) -> None:
+    """Give each pod that changed what it should have; what cannot be written is gone, or changed: its next event comes."""
+    while True:
+        pod = cache.get(await changed.get())
+        with suppress(KubeError):
+            if pod is not None and pod.metadata.deletion_timestamp is not None:
+                await _confirm(client, pod)
+            elif pod is not None and (status := wanted(pod)) is not None:
+                body = {"metadata": {"uid": pod.metadata.uid}, "status": status}
+                await client.patch(PODS, pod.metadata.namespace, pod.metadata.name, body, subresource="status", strategic=True)
+
+
 async def run(kubeconfig: str) -> None:
     """Play nodes until killed."""
     client = Client(HttpTransport(connect(kubeconfig), agent="bench-nodes"))
@@ -67,25 +80,11 @@ async def run(kubeconfig: str) -> None:
         elif new.leaving or new.status.is_true("ContainersReady"):
             changed.put_nowait(key)
 
-    async def write() -> None:
-        while True:
-            pod = cache.get(await changed.get())
-            if pod is not None and pod.metadata.deletion_timestamp is not None:
-                await _confirm(client, pod)
-                continue
-            status = wanted(pod) if pod is not None else None
-            if pod is not None and status is not None:
-                try:
-                    body = {"metadata": {"uid": pod.metadata.uid}, "status": status}
-                    await client.patch(PODS, pod.metadata.namespace, pod.metadata.name, body, subresource="status", strategic=True)
-                except KubeError:  # it is gone, or changed: its next event comes
-                    continue
-
     cache.listen(listen)
     async with asyncio.TaskGroup() as group:
         group.create_task(Reflector(client, cache, random=Random(1)).run())
         for _ in range(WRITERS):
-            group.create_task(write())
+            group.create_task(_play(client, cache, changed))
 
 
 if __name__ == "__main__":
