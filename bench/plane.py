@@ -82,7 +82,7 @@ class Plane:
     @contextmanager
     def operator(self) -> Generator[Process]:
         """Drover's operator as it is installed, with its own account's rights."""
-        arguments = ("run", f"--kubeconfig={self._credentials()}", "--health-address=127.0.0.1:0", "--log-format=json", "--lease-seconds=15/10/2")
+        arguments = ("run", f"--kubeconfig={self.credentials()}", "--health-address=127.0.0.1:0", "--log-format=json", "--lease-seconds=15/10/2")
         with self._running([sys.executable, "-m", "drover_operator", *arguments], "operator") as process:
             yield process
 
@@ -110,7 +110,7 @@ class Plane:
         plain = [word for word in record.processes["kube-controller-manager"].argv if not word.startswith("--kube-api-")]
         return [*plain, f"--controllers={controllers}", f"--kube-api-qps={limits[0]}", f"--kube-api-burst={limits[1]}"]
 
-    def _credentials(self) -> Path:
+    def credentials(self) -> Path:
         """A kubeconfig of the operator's own account: what RBAC does not give, it has not."""
         token = self.kubectl("create", "token", "drover-operator", "-n", SYSTEM, "--duration=4h").strip()
         config = yaml.safe_load(self.cluster.kubeconfig.read_text())

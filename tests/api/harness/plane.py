@@ -140,6 +140,7 @@ class Plane:
         # The disruption controller looks for new kinds only every 30 s; a budget needs the scale of ours.
         self.cluster.restart("kube-controller-manager")
         self._credentials()
+        self._count_ours()
         until(self._fence_works, "the fence refuses a write without an epoch", seconds=30)
 
     def _credentials(self) -> None:
@@ -150,6 +151,24 @@ class Plane:
         text = yaml.safe_dump({**admin, "users": [{"name": each["name"], "user": {"token": token}} for each in admin["users"]]})
         self.operator_kubeconfig.touch(mode=0o600)
         self.operator_kubeconfig.write_text(text)
+
+    def _count_ours(self) -> None:
+        """Wait until the quota controller has met our kind: before that it counts none, and takes back what admission has counted."""
+        spec = {"criticality": "Normal", "replicas": 0, "template": {"spec": {"containers": [{"name": "a", "image": "b"}]}}}
+        kind = "count/managedservices.drover.dev"
+        self.kube.create(
+            "managedservices", "default", {"apiVersion": "drover.dev/v1alpha1", "kind": "ManagedService", "metadata": {"name": "probe"}, "spec": spec}
+        )
+        self.kube.create(
+            "resourcequotas", "default", {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "probe"}, "spec": {"hard": {kind: "9"}}}
+        )
+
+        def counted() -> bool:
+            return self.kube.get("resourcequotas", "default", "probe").get("status", {}).get("used", {}).get(kind) == "1"
+
+        until(counted, "the quota controller counts our kind", seconds=60)
+        self.kube.delete("resourcequotas", "default", "probe")
+        self.kube.delete("managedservices", "default", "probe")
 
     def _fence_works(self) -> bool:
         """Policies take a moment to be compiled; nothing may be tested before they count."""
