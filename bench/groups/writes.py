@@ -104,7 +104,8 @@ def _plain_pod() -> dict[str, Any]:
 def _our_pod() -> dict[str, Any]:
     """A pod as the builder makes it, but of no owner: the garbage collector would take it away."""
     wire = OURS.bodies("one", 10)[0][1]
-    service = msgspec.convert({**wire, "metadata": {**wire["metadata"], "uid": "0"}}, ManagedService, strict=False)
+    named = {**wire, "metadata": {**wire["metadata"], "uid": "0"}}
+    service = msgspec.json.decode(msgspec.json.encode(named), type=ManagedService)
     body = build.pod(service, wanted_revision(service.spec, "one"), 0, "")
     return {**body, "metadata": {key: value for key, value in body["metadata"].items() if key in ("labels", "annotations")}}
 
