@@ -34,6 +34,9 @@ def main(arguments: list[str] | None = None) -> int:
     except NotMeasured as why:
         print(f"error: {why}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("interrupted: nothing is written", file=sys.stderr)
+        return 128 + signal.SIGINT
     OUT.parent.mkdir(exist_ok=True)
     OUT.write_bytes(msgspec.json.format(msgspec.json.encode(run), indent=2) + b"\n")
     print(f"\n{table.verdict(run['rows'])}; load {run['load_after'][0]:.2f} now; bench/out/latest.json")

@@ -118,7 +118,7 @@ MEANING: dict[Reason, Meaning] = {
     Reason.DRIFT: Meaning("Somebody changed fields that are Drover's; they are restored."),
     Reason.NO_PORTS: Meaning("The service declares no ports, so that it has no Service."),
     Reason.LOST: Meaning("The instance failed or was evicted."),
-    Reason.HEALTHY_ENTERS: Meaning("The instance is healthy and enters service."),
+    Reason.HEALTHY_ENTERS: Meaning("The instance is wanted in service, and serves as soon as its kubelet finds it ready."),
     Reason.ENDPOINT_LISTED: Meaning("The instance has left service and is still listed in discovery."),
     Reason.SETTLING: Meaning("The instance has left discovery; slow proxies may still send requests."),
     Reason.BUDGET: Meaning("Acting now would leave too few instances in service, or make too many."),

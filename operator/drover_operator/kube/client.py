@@ -22,7 +22,7 @@ from drover_operator.kube.transport import APPLY_PATCH, JSON, MERGE_PATCH, METAD
 
 T = TypeVar("T", bound=Object)
 D = TypeVar("D")
-MUTATIONS_AT_ONCE = 16  # the API server of a small cluster answers no faster to more, only later: measured on two cores, 8, 16 and 32
+MUTATIONS_AT_ONCE = 16  # the API server of a small cluster answers no faster to more, only later
 PATIENCE = 60.0  # seconds that one call may spend waiting on 429 before it gives up, unless the client was made with another patience
 LONGEST_PAUSE = 30.0  # seconds; a server that asks for more gets asked again earlier
 FIELD_MANAGER = "drover"
