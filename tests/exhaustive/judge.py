@@ -92,7 +92,8 @@ class Judge:
         rows = [] if pod.phase == "Pending" else [("ContainersReady", pod.healthy), ("Ready", pod.ready)]
         rows += [(naming.GATE, pod.gate == IN)] if pod.gate != NONE else []
         conditions = [{"type": kind, "status": str(holds), "lastTransitionTime": _time(pod.age)} for kind, holds in rows]
-        return {"metadata": meta, "status": {"phase": pod.phase, "startTime": at(NOW - 10 * LONG), "conditions": conditions}}
+        status = {"phase": pod.phase, "startTime": at(NOW - 10 * LONG), "conditions": conditions}
+        return {"metadata": meta, "spec": {"readinessGates": [{"conditionType": naming.GATE}]}, "status": status}
 
     def _meta(self, name: str, uid: str) -> dict[str, Any]:
         return {

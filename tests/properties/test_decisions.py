@@ -13,6 +13,7 @@ from tables.world import NAME, NOW, STATES, accepted, at, given, in_the_way, pod
 
 from drover_controllers.service import naming
 from drover_controllers.service.decide import decide
+from drover_controllers.service.drain import gated
 from drover_controllers.service.failover.detect import population
 from drover_controllers.service.gather import spec_digest, wanted_revision
 from drover_controllers.service.lifecycle import EDGES
@@ -24,7 +25,7 @@ from drover_operator.core.plan import Create, Delete, Patch
 LETTERS = "ABC"
 PLACES = st.tuples(st.sampled_from(LETTERS), st.integers(0, 4))
 POD = st.tuples(
-    st.sampled_from([*STATES, "InService", "InService", "Draining"]), st.sampled_from([0, 1, 3, 15, 45, 400]), st.sampled_from(["", "", "", "!", "~"])
+    st.sampled_from([*STATES, "InService", "InService", "Draining"]), st.sampled_from([0, 1, 3, 15, 45, 400]), st.sampled_from(["", "", "", "", "!", "~", "=", "="])
 )
 DURATIONS = st.sampled_from(["0s", "2s", "30s", "5m"])
 
@@ -133,11 +134,12 @@ def _victims(facts: Facts, plan: ServicePlan, acts: list[tuple[Any, Any]]) -> No
         new = act.reason == "EntersService" and instance.pod.status.condition(naming.GATE) is None  # wanted in service in whatever version it has
         assert (act.uid, act.version) == (instance.pod.metadata.uid, "" if new else instance.pod.metadata.resource_version)
         if isinstance(act, Delete):
-            late = not deadline or (instance.state == "Draining" and facts.now >= instance.since + deadline)
+            late = not deadline or not gated(instance.pod) or (instance.state == "Draining" and facts.now >= instance.since + deadline)
             assert instance.state == "Lost" or not instance.listed or late, f"{act.id}: discovery still names it"
-            assert instance.state != "InService" or not deadline, f"{act.id} without a drain"
+            assert instance.state != "InService" or not deadline or not gated(instance.pod), f"{act.id} without a drain"
             leaving |= {instance.name} if instance.live else set()
         elif act.subresource:
+            assert gated(instance.pod), f"{act.id}: its kubelet asks nobody"
             opens = act.reason == "EntersService"
             (entering if opens else leaving).add(instance.name)
             assert not opens or new or instance.pod.status.is_true("ContainersReady")

@@ -42,6 +42,20 @@ def test_rolling_update_keeps_the_budget_at_every_write_and_costs_at_most_48():
     play(scenario)
 
 
+def test_where_nothing_is_drained_a_rolling_update_spares_the_gates():
+    async def scenario(world: World) -> None:
+        spec = {"replicas": 10, "restart": {"settle": "0s", "drainTimeout": "0s"}}
+        await run_web(world, **spec)
+        before = len(world.writes())
+        world.cluster.apply(service(image="app:2.0", **spec))
+        await world.until(lambda: world.converged() and world.images() == {"app:2.0": 10})
+        written = world.writes()[before:]
+        assert not [each.name for each in written if (each.resource, each.subresource) == ("pods", "status")]
+        assert len(written) <= 38, [f"{w.verb} {w.resource}/{w.subresource} {w.name}" for w in written]
+
+    play(scenario)
+
+
 def test_an_idle_hour_costs_no_write():
     async def scenario(world: World) -> None:
         import asyncio

@@ -42,6 +42,7 @@ CASES: dict[str, dict[str, Any]] = {
         "healthCheck": {"grpc": {"port": 80}, "interval": "10s"},
         "restart": {"settle": "1m"},
     },
+    "nothing drained": {"criticality": "Normal", "template": PLAIN, "restart": {"settle": "0s", "drainTimeout": "0s"}},
     "exec, own version": {"criticality": "Normal", "template": PLAIN, "version": "2026.1", "healthCheck": {"exec": {"command": ["true"]}}},
 }
 
@@ -74,6 +75,11 @@ def test_what_the_user_wrote_wins_over_what_is_added():
     assert "readinessProbe" not in pod["spec"]["containers"][0], "the probe belongs to the container with the port"
     assert pod["spec"]["unknownToUs"] == {"kept": True}
     assert [each["conditionType"] for each in pod["spec"]["readinessGates"]] == ["other.dev/gate", "drover.dev/in-service"]
+
+
+def test_where_nothing_is_drained_there_is_no_gate():
+    """A gate that nobody will ever close costs a write for each pod."""
+    assert "readinessGates" not in built(CASES["nothing drained"], 1)["spec"]
 
 
 def test_the_owner_does_not_block_a_deletion():

@@ -276,6 +276,23 @@ DRAIN = [
         does=("delete A-2 [ScaleIn]",),
     ),
     Row(
+        name="one without a gate is in service when it is ready",
+        why="it was made when nothing was drained: nobody's word is missing",
+        given=given("A-0= A-1= A-2:Starting=", replicas=3),
+    ),
+    Row(
+        name="one without a gate is ended at once, whatever time there is now",
+        why="its kubelet would call it ready again after any word of ours, so that its drain would never end",
+        given=given("A-0 A-1 A-2=", restart={"drainTimeout": "30s"}, **TWO),
+        does=("delete A-2 [ScaleIn]",),
+    ),
+    Row(
+        name="one without a gate that fell is suspect",
+        why="a failure is one with and without a gate",
+        given=given("A-0 A-1 A-2:Suspect=", **TWO),
+        does=("delete A-2 [ScaleIn]",),
+    ),
+    Row(
         name="an old revision says that it was superseded",
         why="the reason stands in the log and in the plan: a person can tell a rollout from a scaling",
         given=given("A-0:Draining@5 B-0 B-1 B-2", wanted="B", records="AB", memory={"target": "B", "stable": "B"}),

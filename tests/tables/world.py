@@ -48,7 +48,7 @@ STATES: dict[str, tuple[str, dict[str, str], bool]] = {
     "Failed": ("Failed", {naming.GATE: "True", "Ready": "False"}, False),
     "FailedListed": ("Failed", {naming.GATE: "True", "Ready": "False"}, True),
 }
-_POD = re.compile(r"(?P<revision>[A-Z])-(?P<slot>\d+)(?P<dashes>'*)(?::(?P<state>\w+))?(?:@(?P<age>[\d.]+))?(?P<marks>[!~]*)$")
+_POD = re.compile(r"(?P<revision>[A-Z])-(?P<slot>\d+)(?P<dashes>'*)(?::(?P<state>\w+))?(?:@(?P<age>[\d.]+))?(?P<marks>[!~=]*)$")
 
 
 def at(seconds: float) -> str:
@@ -88,7 +88,7 @@ def service_of(spec: ManagedServiceSpec, *, rollout: Body, status: Body, deleted
 
 
 def pod_of(text: str) -> tuple[Pod, bool]:
-    """The pod, and whether discovery lists it. "!" after it: its labels were edited; "~": its owner was removed."""
+    """The pod, and whether discovery lists it. "!" after it: its labels were edited; "~": its owner was removed; "=": it has no gate."""
     match = _POD.match(text)
     assert match, f"'{text}' is no instance"
     alias = f"{match['revision']}-{match['slot']}{match['dashes']}"
@@ -110,9 +110,11 @@ def pod_of(text: str) -> tuple[Pod, bool]:
     }
     if state.startswith("Dying"):
         meta["deletionTimestamp"] = at(NOW - age)
-    rows = [{"type": kind, "status": status, "lastTransitionTime": at(NOW - age)} for kind, status in conditions.items()]
+    gates = [] if "=" in match["marks"] else [{"conditionType": naming.GATE}]
+    told = {kind: status for kind, status in conditions.items() if gates or kind != naming.GATE}
+    rows = [{"type": kind, "status": status, "lastTransitionTime": at(NOW - age)} for kind, status in told.items()]
     started = at(NOW - age - (LONG if state.startswith("Suspect") else 0.0))
-    return typed({"metadata": meta, "status": {"phase": phase, "startTime": started, "conditions": rows}}, Pod), listed
+    return typed({"metadata": meta, "spec": {"readinessGates": gates}, "status": {"phase": phase, "startTime": started, "conditions": rows}}, Pod), listed
 
 
 def recorded(letter: str, number: int, blocked: str, stable_before: str = "", age: float = LONG) -> ControllerRevision:

@@ -11,9 +11,9 @@ from typing import Any
 
 import msgspec
 
-from drover_controllers.service import naming
+from drover_controllers.service import drain, naming
 from drover_controllers.service.values import Revision
-from drover_operator.api.managedservice import HealthCheck, ManagedService
+from drover_operator.api.managedservice import HealthCheck, ManagedService, Restart
 from drover_operator.api.meta import seconds_of
 from drover_operator.api.resource import CONTROLLER_REVISIONS, DISRUPTION_BUDGETS, MANAGED_SERVICES, SERVICES
 from drover_operator.core.clock import parse_duration
@@ -108,7 +108,7 @@ def pod(service: ManagedService, revision: Revision, slot: int, predecessor_uid:
 def _pod_v1(service: ManagedService, revision: Revision, slot: int, predecessor_uid: str) -> Body:
     wish = service.spec
     spread = wish.criticality in SPREAD or not wish.ports
-    meta, spec = _prepared(revision.template, revision.health_check, service.metadata.name, wish.criticality, wish.restart.settle, spread=spread)
+    meta, spec = _prepared(revision.template, revision.health_check, service.metadata.name, wish.criticality, wish.restart, spread=spread)
     name = naming.pod_name(revision.name, slot, predecessor_uid)
     labels = {**meta.get("labels", {}), **naming.identity_labels(service.metadata.name, revision.name, slot)}
     annotations = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "true", **meta.get("annotations", {}), naming.SERVICE_UID: service.metadata.uid}
@@ -123,16 +123,17 @@ def _pod_v1(service: ManagedService, revision: Revision, slot: int, predecessor_
 
 
 @lru_cache(maxsize=1024)
-def _prepared(template: bytes, check: HealthCheck | None, service: str, criticality: str, settle: str, *, spread: bool) -> tuple[Body, Body]:
+def _prepared(template: bytes, check: HealthCheck | None, service: str, criticality: str, restart: Restart, *, spread: bool) -> tuple[Body, Body]:
     """Metadata and spec that the pods of a revision have in common: made once for all of them, and never changed afterwards."""
     body: Body = _without_nulls(msgspec.json.decode(template))
     spec: Body = body["spec"]
     spec.setdefault("priorityClassName", f"drover-{criticality.lower()}")
     if spread:
         spec.setdefault("topologySpreadConstraints", _spread(service))
-    spec["readinessGates"] = [*spec.get("readinessGates", ()), {"conditionType": naming.GATE}]
+    if drain.possible(restart):
+        spec["readinessGates"] = [*spec.get("readinessGates", ()), {"conditionType": naming.GATE}]
     _probe(spec["containers"], check)
-    _sleep_before_stop(spec, int(parse_duration(settle)))
+    _sleep_before_stop(spec, int(parse_duration(restart.settle)))
     return body.get("metadata", {}), spec
 
 

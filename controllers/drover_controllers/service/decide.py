@@ -228,11 +228,10 @@ def _within_budget(draft: _Draft, victims: list[Instance]) -> list[Instance]:
 def _enter(draft: _Draft, instances: list[Instance]) -> None:
     now, min_ready = draft.judged.facts.now, parse_duration(draft.judged.facts.service.spec.rollout.rolling.min_ready)
     for each in instances:
-        status = each.pod.status
         if each.state == "InService":
             if not each.available:
                 draft.waits.append(Wait(step="", reason=Reason.WAITING_FOR_HEALTH, seconds=each.since + min_ready - now))
-        elif drain.may_enter(status):
+        elif drain.may_enter(each.pod):
             draft.moves.append(drain.enter(each, now))
 
 
@@ -320,7 +319,7 @@ def _pod(facts: Facts, revision: Revision, slot: int, predecessor_uid: str) -> C
         namespace=meta.namespace,
         name=name,
         body=build.pod(facts.service, revision, slot, predecessor_uid),
-        status=drain.entering(facts.now),
+        status=drain.entering(facts.now) if drain.possible(facts.service.spec.restart) else None,
         owner_uid=meta.uid,
         labels=tuple(naming.identity_labels(meta.name, revision.name, slot).items()),
         step=f"create {name}",

@@ -4,6 +4,8 @@
 Entering: the gate says that the instance is wanted in service, never that it is healthy, so that it is opened right after the pod is
 made. Opened only when the containers are ready, each instance cost the kubelet a write and us a pass more, and its way to its first
 request a round trip; none entered while the operator was away.
+Where drainTimeout is 0 nothing is ever drained: pods that are made then have no gate, which spares a write for each of them. They stay
+without one when a time is given later: no word of ours could keep their kubelet from calling them ready.
 
 Leaving: gate False and Ready False in one patch (the kubelet of a cut-off node cannot say the latter for us) -> gone from discovery
 -> settle, because proxies lag -> deleted. Which of these steps is next is read from the pod itself, never from a flag of ours.
@@ -16,7 +18,7 @@ from typing import Any
 
 from drover_controllers.service.naming import GATE
 from drover_controllers.service.values import Instance, Wait
-from drover_operator.api.builtin import PodStatus
+from drover_operator.api.builtin import Pod
 from drover_operator.api.managedservice import Restart
 from drover_operator.api.meta import utc
 from drover_operator.api.resource import PODS
@@ -25,13 +27,23 @@ from drover_operator.core.plan import Delete, Patch
 from drover_operator.core.reasons import Reason
 
 
-def may_enter(status: PodStatus) -> bool:
+def possible(restart: Restart) -> bool:
+    """Whether instances are drained at all, so that they need a gate."""
+    return bool(parse_duration(restart.drain_timeout))
+
+
+def gated(pod: Pod) -> bool:
+    """Whether its readiness asks for our word."""
+    return any(gate.condition_type == GATE for gate in pod.spec.readiness_gates)
+
+
+def may_enter(pod: Pod) -> bool:
     """Whether the gate is to be opened: at once for a new instance, so that it serves as soon as its kubelet finds it ready, without a word of ours.
 
     One that was taken out must be ready first: what is opened then is seen as serving at once.
     """
-    gate = status.condition(GATE)
-    return gate is None or (gate.status != "True" and status.is_true("ContainersReady"))
+    gate = pod.status.condition(GATE)
+    return gated(pod) and (gate is None or (gate.status != "True" and pod.status.is_true("ContainersReady")))
 
 
 def enter(instance: Instance, now: float) -> Patch:
@@ -70,8 +82,8 @@ def serves(instance: Instance) -> bool:
 
 
 def wanted(instance: Instance, restart: Restart) -> bool:
-    """Whether it must be drained before it ends: not one that never served, nor where no time is given for it."""
-    return bool(parse_duration(restart.drain_timeout)) and (serves(instance) or instance.state == "Suspect")
+    """Whether it must be drained before it ends: not one that never served, nor where no time is, or was, given for it."""
+    return possible(restart) and gated(instance.pod) and (serves(instance) or instance.state == "Suspect")
 
 
 def drained(instance: Instance, restart: Restart, now: float) -> Wait | None:

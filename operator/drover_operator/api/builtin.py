@@ -66,10 +66,17 @@ class PodStatus(Wire, frozen=True):
         return False
 
 
-class PodSpec(Wire, frozen=True, gc=False):
-    """Only what places the pod."""
+class ReadinessGate(Wire, frozen=True, gc=False):
+    """A condition that must be True, beside those of the containers, before the pod is ready."""
+
+    condition_type: str = ""
+
+
+class PodSpec(Wire, frozen=True):
+    """Only what places the pod, and what its readiness asks for."""
 
     node_name: str = ""
+    readiness_gates: tuple[ReadinessGate, ...] = ()
 
 
 class Pod(Object, frozen=True):

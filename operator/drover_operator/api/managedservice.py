@@ -157,7 +157,7 @@ class Restart(Wire, frozen=True):
     """How an instance leaves: out of service, out of discovery, settle, then ended."""
 
     drain_timeout: Annotated[
-        str, duration("Deadline of the whole drain; then the instance is ended all the same.", "0s", "1h", "spec.restart.drainTimeout")
+        str, duration("Deadline of the whole drain; then the instance is ended all the same. 0s: no drain.", "0s", "1h", "spec.restart.drainTimeout")
     ] = "30s"
     settle: Annotated[str, duration("Time after leaving discovery in which slow proxies may still send requests.", "0s", "5m", "spec.restart.settle")] = "2s"
 

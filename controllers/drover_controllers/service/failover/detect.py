@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The state of every instance, judged from its pod and from discovery. Detection only: what is done about it is decided elsewhere."""
 
+from drover_controllers.service.drain import gated
 from drover_controllers.service.naming import GATE, place_of
 from drover_controllers.service.values import Facts, Instance, Population, Roster
 from drover_operator.api.builtin import Pod, PodStatus
@@ -49,9 +50,10 @@ def state_of(pod: Pod, *, listed: bool) -> InstanceState:
     gate = status.condition(GATE)
     if gate is not None and gate.status == "False":
         return "Draining"
+    wanted = gate is not None or not gated(pod)
     if not status.is_true("ContainersReady"):
-        return "Suspect" if gate is not None and _fell(status) else "Starting"
-    if gate is None:
+        return "Suspect" if wanted and _fell(status) else "Starting"
+    if not wanted:
         return "Ready"
     return "InService" if listed and status.is_true("Ready") else "Ready"
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import msgspec
 
 from drover_controllers.service import build
+from drover_controllers.service.drain import gated
 from drover_controllers.service.naming import GATE, place_of
 from drover_controllers.service.values import Course, Demand, Facts, Memory, Population, Revision
 from drover_operator.api.builtin import Pod
@@ -138,8 +139,8 @@ def _entered(pod: Pod, now: float, limit: float) -> float:
     if pod.metadata.deletion_timestamp is not None:
         return 0.0
     gate, ready = pod.status.condition(GATE), pod.status.condition("Ready")
-    if gate is None:
+    if gate is None and gated(pod):
         return now if pod.status.is_true("ContainersReady") else 0.0
-    if gate.status != "True" or ready is None or ready.status != "True":
+    if (gate is not None and gate.status != "True") or ready is None or ready.status != "True":
         return 0.0
     return min(seconds_of(ready.last_transition_time), seconds_of(pod.metadata.creation_timestamp) + limit)
