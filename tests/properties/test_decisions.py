@@ -25,7 +25,9 @@ from drover_operator.core.plan import Create, Delete, Patch
 LETTERS = "ABC"
 PLACES = st.tuples(st.sampled_from(LETTERS), st.integers(0, 4))
 POD = st.tuples(
-    st.sampled_from([*STATES, "InService", "InService", "Draining"]), st.sampled_from([0, 1, 3, 15, 45, 400]), st.sampled_from(["", "", "", "", "!", "~", "=", "="])
+    st.sampled_from([*STATES, "InService", "InService", "Draining"]),
+    st.sampled_from([0, 1, 3, 15, 45, 400]),
+    st.sampled_from(["", "", "", "", "!", "~", "=", "="]),
 )
 DURATIONS = st.sampled_from(["0s", "2s", "30s", "5m"])
 
