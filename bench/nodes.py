@@ -33,8 +33,6 @@ START = 0.25  # seconds from the moment when a pod is seen first
 
 def wanted(pod: Pod) -> dict[str, Any] | None:
     """The status that this pod should have and has not, or None."""
-    if pod.leaving:
-        return None
     ready = all(pod.status.is_true(gate.condition_type) for gate in pod.spec.readiness_gates)
     if pod.status.is_true("ContainersReady") and pod.status.is_true("Ready") == ready:
         return None
@@ -58,9 +56,9 @@ async def _play(client: Client, cache: Cache[Pod], changed: asyncio.Queue[Key]) 
     while True:
         pod = cache.get(await changed.get())
         with suppress(KubeError):
-            if pod is not None and pod.metadata.deletion_timestamp is not None:
+            if pod is not None and pod.metadata.deletion_grace_period_seconds:
                 await _confirm(client, pod)
-            elif pod is not None and (status := wanted(pod)) is not None:
+            elif pod is not None and not pod.leaving and (status := wanted(pod)) is not None:
                 body = {"metadata": {"uid": pod.metadata.uid}, "status": status}
                 await client.patch(PODS, pod.metadata.namespace, pod.metadata.name, body, subresource="status", strategic=True)
 

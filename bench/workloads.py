@@ -28,7 +28,7 @@ class Side:
     def bodies(self, name: str, replicas: int, *, bound: bool = False) -> list[tuple[Resource[Any], Body]]:
         """All that is created for one service, in order; `bound`: its pods are on the stub's node from the start."""
         if self.resource is DEPLOYMENTS:
-            return [(SERVICES, _service(name)), (DEPLOYMENTS, _deployment(name, replicas, _template(name, bound=bound)))]
+            return [(SERVICES, front(name)), (DEPLOYMENTS, _deployment(name, replicas, _template(name, bound=bound)))]
         return [(MANAGED_SERVICES, _managed(name, replicas, _template(name, bound=bound, drained=self.careful), careful=self.careful))]
 
 
@@ -73,7 +73,16 @@ def _deployment(name: str, replicas: int, template: Body) -> Body:
     return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": NAMESPACE}, "spec": spec}
 
 
-def _service(name: str) -> Body:
+def plain_pod(name: str, version: int, number: int, *, bound: bool) -> Body:
+    """A pod as a Deployment would make it, but of nobody."""
+    template = _template(name, bound=bound)
+    meta = {**template["metadata"], "name": f"{name}-{version}-{number}", "namespace": NAMESPACE}
+    spec = {**template["spec"], "containers": [{"name": "server", "image": image(version)}]}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}
+
+
+def front(name: str) -> Body:
+    """The Service in front of the pods."""
     return {
         "apiVersion": "v1",
         "kind": "Service",
