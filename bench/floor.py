@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from math import ceil
 from random import Random
 
@@ -112,7 +113,7 @@ class _Loop:
             if ends_first:
                 await self._end(name, 1, number)
             await self._make(name, 2, number)
-            await self._until(name, lambda n=number: self._serves(name, 2, n))
+            await self._until(name, partial(self._serves, name, 2, number))
             if not ends_first:
                 await self._end(name, 1, number)
 

@@ -11,6 +11,7 @@ from statistics import median
 
 from bench.audit import Audit
 from bench.contest import Results, contest, running
+from bench.floor import Floor, floor
 from bench.plane import Plane, plane
 from bench.rows import Figure, at_least, at_most, row
 from bench.workloads import BUILT_IN, OURS, OURS_CAREFUL, Side
@@ -33,6 +34,12 @@ class Single:
 def _many() -> dict[str, Results]:
     with plane(nodes=True) as built:
         return contest(built, (BUILT_IN, OURS), services=SERVICES, replicas=REPLICAS, rounds=ROUNDS)
+
+
+@cache
+def _floor() -> Floor:
+    with plane(nodes=True) as built:
+        return floor(built, services=SERVICES, replicas=REPLICAS)
 
 
 @cache
@@ -77,11 +84,23 @@ def create() -> Figure:
     return Figure(PODS / many[OURS.name].create_seconds(), PODS / many[BUILT_IN.name].create_seconds())
 
 
+@row("pipeline.create.floor", unit="pods/s")
+def create_floor() -> Figure:
+    """The same by a loop that writes nothing but pods: no controller that makes them one by one is faster here."""
+    return Figure(PODS / _floor().create, PODS / _many()[BUILT_IN.name].create_seconds())
+
+
 @row("pipeline.roll", unit="pods/s", goal=at_least(1.5, of="ratio"))
 def roll() -> Figure:
     """Pods replaced in rolling updates of all of them, a second; neither side drains."""
     many = _many()
     return Figure(PODS / many[OURS.name].change_seconds(), PODS / many[BUILT_IN.name].change_seconds())
+
+
+@row("pipeline.roll.floor", unit="pods/s")
+def roll_floor() -> Figure:
+    """The same by a loop that writes nothing but pods."""
+    return Figure(PODS / _floor().change, PODS / _many()[BUILT_IN.name].change_seconds())
 
 
 @row("pipeline.cpu", unit="s", goal=at_most(0.5, of="ratio"))

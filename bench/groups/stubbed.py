@@ -8,6 +8,7 @@ run with client limits of 1000/2000 (not their default 20/30).
 from functools import cache
 
 from bench.contest import Results, contest
+from bench.floor import Floor, floor
 from bench.plane import DEFAULT, plane
 from bench.rows import Figure, at_least, at_most, row
 from bench.workloads import BUILT_IN, OURS, OURS_CAREFUL
@@ -18,9 +19,16 @@ FEW = 20  # services against the default limits, where 100 would take five minut
 
 
 @cache
+def _floor() -> Floor:
+    with plane(nodes=False) as built:
+        return floor(built, services=SERVICES, replicas=REPLICAS)
+
+
+@cache
 def _results() -> dict[str, Results]:
     with plane(nodes=False) as built:
-        found = contest(built, (BUILT_IN, OURS, OURS_CAREFUL), services=SERVICES, replicas=REPLICAS, rounds=ROUNDS)
+        found = contest(built, (BUILT_IN, OURS), services=SERVICES, replicas=REPLICAS, rounds=ROUNDS)
+        found |= contest(built, (OURS_CAREFUL,), services=SERVICES, replicas=REPLICAS, rounds=1)
         limited = contest(built, (BUILT_IN,), services=FEW, replicas=REPLICAS, rounds=1, limits=DEFAULT)
         few = contest(built, (OURS,), services=FEW, replicas=REPLICAS, rounds=1)
     return found | {"limited": limited[BUILT_IN.name], "few": few[OURS.name]}
@@ -32,10 +40,22 @@ def create() -> Figure:
     return Figure(PODS / _results()[OURS.name].create_seconds(), PODS / _results()[BUILT_IN.name].create_seconds())
 
 
+@row("stubbed.create.floor", unit="pods/s")
+def create_floor() -> Figure:
+    """The same by a loop that writes nothing but pods: no controller that makes them one by one is faster here."""
+    return Figure(PODS / _floor().create, PODS / _results()[BUILT_IN.name].create_seconds())
+
+
 @row("stubbed.roll", unit="pods/s", goal=at_least(2.0, of="ratio"))
 def roll() -> Figure:
     """Pods replaced in rolling updates, a second; neither side drains."""
     return Figure(PODS / _results()[OURS.name].change_seconds(), PODS / _results()[BUILT_IN.name].change_seconds())
+
+
+@row("stubbed.roll.floor", unit="pods/s")
+def roll_floor() -> Figure:
+    """The same by a loop that writes nothing but pods."""
+    return Figure(PODS / _floor().change, PODS / _results()[BUILT_IN.name].change_seconds())
 
 
 @row("stubbed.roll.drained", unit="pods/s")

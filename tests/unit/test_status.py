@@ -15,7 +15,7 @@ from drover_operator.api.resource import MANAGED_SERVICES
 from drover_operator.kube.client import Client
 from drover_operator.kube.errors import Conflict, OutcomeUnknown
 from drover_operator.kube.transport import Request
-from drover_operator.runtime.status import ROUTINE, URGENT, StatusWriter, merge_patch
+from drover_operator.runtime.status import LONGEST, ROUTINE, URGENT, StatusWriter, merge_patch
 from drover_operator.testing import SimulatedCluster, SimulatedTransport
 from drover_operator.testing.virtualtime import run
 
@@ -165,6 +165,21 @@ def test_the_pace_is_one_second_for_news_and_three_for_counts() -> None:
         assert writer.delay(KEY, urgent=True) == 0.0, "what was not written does not count"
         writer.forget(KEY)
         assert writer.delay(KEY, urgent=False) == 0.0
+
+    with_writer(scenario)
+
+
+def test_counts_wait_longer_where_a_write_takes_long() -> None:
+    """A twentieth of the time at most, but they are never older than ten seconds; news keep their pace."""
+
+    async def scenario(writer: StatusWriter, cluster: SimulatedCluster, transport: SimulatedTransport) -> None:
+        for latency, pace in ((0.1, ROUTINE), (0.4, 8.0), (5.0, LONGEST), (0.1, ROUTINE)):
+            transport.faults.latency = latency
+            before = current(cluster)
+            await writer.write(before, None, Story(summary=f"{latency} {before.metadata.version}"))
+            took = transport.faults.latency
+            assert writer.delay(KEY, urgent=False) == pytest.approx(max(0.0, pace - took), abs=0.1)
+            assert writer.delay(KEY, urgent=True) == pytest.approx(max(0.0, URGENT - took), abs=0.1)
 
     with_writer(scenario)
 

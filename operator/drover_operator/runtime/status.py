@@ -2,7 +2,8 @@
 """The status writer: the difference to what the cache shows as a merge patch, paced by key, none when equal.
 
 News (phase, conditions) go out at most once a second, mere counts at most every three: a rolling update of 10 pods needs 42 writes of
-objects, and its whole story must fit into 48.
+objects, and its whole story must fit into 48. Where the API server is slow, counts wait longer: they are the dearest writes, and would
+delay those that bring the counts about.
 """
 
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from drover_operator.kube.client import Client, Written
 from drover_operator.runtime.queue import ROUNDING
 
 URGENT, ROUTINE = 1.0, 3.0  # seconds between two writes of one key
+SHARE, LONGEST = 20, 10.0  # counts of a key take a twentieth of the time at most, as long as that is no more than these seconds
 
 
 class StatusWriter:
@@ -27,10 +29,11 @@ class StatusWriter:
         self._resource = resource
         self._clock = clock
         self._written_at: dict[Key, float] = {}
+        self._took = 0.0  # seconds, the last write of any key with its wait for a turn
 
     def delay(self, key: Key, *, urgent: bool) -> float:
         """Seconds until the key's next write may go out; 0 when now."""
-        pace = URGENT if urgent else ROUTINE
+        pace = URGENT if urgent else max(ROUTINE, min(self._took * SHARE, LONGEST))
         left = self._written_at.get(key, -pace) + pace - self._clock()
         return left if left > ROUNDING else 0.0
 
@@ -46,10 +49,13 @@ class StatusWriter:
         if not difference:
             return None
         meta = item.metadata
-        self._written_at[meta.key] = self._clock()
+        begun = self._written_at[meta.key] = self._clock()
         conditions = {"uid": meta.uid, "resourceVersion": meta.resource_version}
         body = {"metadata": conditions, "status": difference}
-        return await self._client.patch(self._resource, meta.namespace, meta.name, body, subresource="status")
+        try:
+            return await self._client.patch(self._resource, meta.namespace, meta.name, body, subresource="status")
+        finally:
+            self._took = self._clock() - begun
 
     def forget(self, key: Key) -> None:
         """The key is gone."""
