@@ -6,6 +6,7 @@ SHELL := /bin/bash
 NAME ?= default
 KWOK ?= 5
 NODES ?= 0
+API_SERVERS ?= 1
 FAST ?=
 FROM ?=
 GROUP ?=
@@ -27,9 +28,8 @@ demo-down: ## Stop the demonstration: operator, cluster and all
 	@python3 -m tools.cluster down --name demo
 
 .PHONY: cluster
-cluster: ## Start a local control plane: NAME=default KWOK=5 (fake nodes) FAST=1 (notices lost nodes sooner)
-	@if [ "$(NODES)" != 0 ]; then echo "error: NODES=$(NODES): real nodes are not supported yet; use KWOK=n for simulated ones" >&2; exit 1; fi
-	@python3 -m tools.cluster up --name "$(NAME)" --kwok-nodes "$(KWOK)" $(if $(FAST),--fast)
+cluster: ## Start a local cluster: NAME=default KWOK=5 (fake nodes) NODES=0 (real ones, as root) FAST=1 (notices lost nodes sooner) API_SERVERS=1
+	@python3 -m tools.cluster up --name "$(NAME)" --kwok-nodes "$(KWOK)" --nodes "$(NODES)" --api-servers "$(API_SERVERS)" $(if $(FAST),--fast)
 
 .PHONY: cluster-down
 cluster-down: ## Stop it and remove what it left

@@ -189,15 +189,17 @@ def test_differences_are_named_with_both_values() -> None:
 
 
 def test_the_version_key_follows_every_go_sum(tmp_path: Path) -> None:
-    """A dependency that changed must lead to new binaries, and the same sources to the same key."""
+    """A dependency that changed must lead to new binaries of those that use it, and the same sources to the same key."""
     modules = tmp_path / "modules"
     shutil.copytree(paths.MODULES, modules)
-    before = binaries.version_key(modules)
-    assert before == binaries.version_key(paths.MODULES)
-    for file in sorted(modules.glob("*/go.sum")):
+    sets = (binaries.BINARIES, binaries.NODE_BINARIES)
+    before = [binaries.version_key(modules, each) for each in sets]
+    assert before == [binaries.version_key(paths.MODULES, each) for each in sets]
+    for file in sorted([*modules.glob("*/go.sum"), *modules.glob("*/*.go")]):
         text = file.read_text()
         file.write_text(text + "\n")
-        assert binaries.version_key(modules) != before
+        after = [binaries.version_key(modules, each) for each in sets]
+        assert [one != other for one, other in zip(after, before, strict=True)] == [file.parent.name in {each.module for each in found} for found in sets]
         file.write_text(text)
 
 

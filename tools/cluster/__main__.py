@@ -2,6 +2,7 @@
 """The command line: `python -m tools.cluster VERB`, from the root of the repository."""
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -13,7 +14,10 @@ from tools.cluster.cluster import Cluster, Status, names
 from tools.cluster.errors import ClusterError
 
 _INTERRUPTED = 130
-_ROW = "{:<12} {:<6} {:<7} {:<24} {:<8} {}"
+_MOST_API_SERVERS = 9
+_ROW = "{:<12} {:<6} {:<7} {:<24} {:<8} {:<6} {:>6} {:>6}"
+_HEAD = ("CLUSTER", "PORT", "READY", "PROCESS", "PID", "STATE", "MIB", "CPU%")
+_EMPTY = ("-",) * 4
 
 
 def _say(line: str) -> None:
@@ -33,6 +37,9 @@ def _up(options: argparse.Namespace) -> None:
         fast=options.fast,
         fsync=options.fsync,
         stages=options.stages,
+        nodes=options.nodes,
+        images=options.images,
+        api_servers=options.api_servers,
         log=_say,
     )
     _tell(f"export KUBECONFIG={cluster.kubeconfig}")
@@ -44,24 +51,29 @@ def _down(options: argparse.Namespace) -> None:
 
 
 def _rows(status: Status) -> list[str]:
-    nodes = f"{status.nodes[0]}/{status.nodes[1]}" if status.nodes else "?"
-    return [_ROW.format(status.name, status.port, nodes, name, process.pid, "alive" if process.alive else "dead") for name, process in status.processes.items()]
+    ready = f"{status.nodes[0]}/{status.nodes[1]}" if status.nodes else "?"
+    rows: list[str] = []
+    for name, process in status.processes.items():
+        state = {True: "on" if name in status.real else "alive", False: "off" if name in status.real else "dead"}[process.alive]
+        share = f"{status.cpu[name]:.1f}" if name in status.cpu else "-"
+        rows.append(_ROW.format(status.name, status.port, ready, name, process.pid, state, status.memory[name] >> 20, share))
+    return rows
 
 
-def _all_rows() -> list[str]:
+def _all_rows(seconds: float) -> list[str]:
     rows: list[str] = []
     for name in names():
         try:
-            rows += _rows(Cluster(name).status())
+            rows += _rows(Cluster(name).status(seconds))
         except ClusterError:
-            rows.append(_ROW.format(name, "-", "-", "(never came up)", "-", "-"))
+            rows.append(_ROW.format(name, "-", "-", "(never came up)", *_EMPTY))
     return rows
 
 
 def _status(options: argparse.Namespace) -> None:
-    rows = _all_rows() if options.name == "all" else _rows(Cluster(options.name).status())
-    for line in [_ROW.format("CLUSTER", "PORT", "READY", "PROCESS", "PID", "STATE"), *rows]:
-        _tell(line)
+    rows = _all_rows(options.cpu) if options.name == "all" else _rows(Cluster(options.name).status(options.cpu))
+    for line in [_ROW.format(*_HEAD), *rows]:
+        _tell(line.rstrip())
 
 
 def _kubeconfig(options: argparse.Namespace) -> None:
@@ -72,6 +84,42 @@ def _restart(options: argparse.Namespace) -> None:
     cluster = Cluster(options.name)
     cluster.restart(options.process, kill=options.kill, log=_say)
     _say(f"{options.process} of cluster {options.name} runs again, pid {cluster.process_pid(options.process)}")
+
+
+def _kill(options: argparse.Namespace) -> None:
+    Cluster(options.name).node(options.node)
+    Cluster(options.name).stop(options.node, kill=True, log=_say)
+    _say(f"{options.node} is off, as by a power cut; `start {options.node}` brings it back")
+
+
+def _start(options: argparse.Namespace) -> None:
+    Cluster(options.name).start(options.node, log=_say)
+    _say(f"{options.node} is on")
+
+
+def _cut(options: argparse.Namespace) -> None:
+    Cluster(options.name).node(options.node).cut()
+    _say(f"{options.node} runs on, and nothing reaches it; `heal {options.node}` plugs it in again")
+
+
+def _heal(options: argparse.Namespace) -> None:
+    Cluster(options.name).node(options.node).heal()
+    _say(f"{options.node} is connected")
+
+
+def _stop(options: argparse.Namespace) -> None:
+    Cluster(options.name).node(options.node).stop(options.program)
+    _say(f"{options.program} of {options.node} is ended, and stays so; `cont {options.node} {options.program}` lets it start")
+
+
+def _cont(options: argparse.Namespace) -> None:
+    Cluster(options.name).node(options.node).cont(options.program)
+    _say(f"{options.program} of {options.node} starts again")
+
+
+def _enter(options: argparse.Namespace) -> None:
+    command = Cluster(options.name).node(options.node).enter(options.command or ["sh"])
+    os.execvp(command[0], command)
 
 
 def _bin(_options: argparse.Namespace) -> None:
@@ -85,7 +133,16 @@ def _count(text: str) -> int:
     return number
 
 
+def _some(text: str) -> int:
+    if not 1 <= (number := int(text)) <= _MOST_API_SERVERS:
+        raise ValueError
+    return number
+
+
 def _up_options(up: argparse.ArgumentParser) -> None:
+    up.add_argument("--nodes", type=_count, default=0, metavar="N", help="real nodes, as root: kubelet, containers, network (0)")
+    up.add_argument("--images", type=Path, action="append", default=[], metavar="FILE", help="an OCI archive of images that real nodes have")
+    up.add_argument("--api-servers", type=_some, default=1, metavar="N", help="API servers behind one address (1)")
     up.add_argument("--kwok-nodes", type=_count, default=5, metavar="N", help="fake nodes (5)")
     up.add_argument("--pods-per-node", type=_count, default=110, metavar="N", help="room on each node (110)")
     up.add_argument("--fast", action="store_true", help="notice a lost node in about 5 s instead of 50 s")
@@ -106,11 +163,27 @@ def _parser() -> argparse.ArgumentParser:
 
     _up_options(verb("up", "bring a cluster up, or mend it", _up, "default"))
     verb("down", "end a cluster and remove its state", _down, "default")
-    verb("status", "show what runs", _status, "all")
+    status = verb("status", "show what runs, and what it uses", _status, "all")
+    status.add_argument("--cpu", type=float, default=0.0, metavar="SECONDS", help="watch the processor's share so long")
     verb("kubeconfig", "print the path of the kubeconfig", _kubeconfig, "default")
     restart = verb("restart", "end one process and start it again", _restart, "default")
     restart.add_argument("process", help="such as kube-apiserver")
     restart.add_argument("--kill", action="store_true", help="with SIGKILL, without a chance to clean up")
+    for name, text, act in (
+        ("kill", "cut the power of a real node", _kill),
+        ("start", "start a real node, or an ended process of the control plane, again", _start),
+        ("cut", "pull the network cable of a real node", _cut),
+        ("heal", "plug it in again", _heal),
+        ("stop", "end one program of a real node and keep it ended", _stop),
+        ("cont", "let it start again", _cont),
+        ("enter", "run a command on a real node (sh)", _enter),
+    ):
+        one = verb(name, text, act, "default")
+        one.add_argument("node", help="such as node-a")
+        if act in (_stop, _cont):
+            one.add_argument("program", help="kubelet, containerd or kube-proxy")
+        if act is _enter:
+            one.add_argument("command", nargs=argparse.REMAINDER)
     verb("bin", "print the folder with the binaries, built if need be", _bin, "")
     return parser
 

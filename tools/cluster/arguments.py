@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command lines of the control plane: pure functions of where things are and what was asked for."""
+"""The command lines of all processes: pure functions of where things are and what was asked for."""
 
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from tools.cluster.cells.addresses import places
+from tools.cluster.paths import ROOT
 from tools.cluster.record import Settings
 
 SERVICE_RANGE = "10.96.0.0/16"
@@ -15,11 +19,12 @@ _LEASE, _FAST_LEASE = 40, 4
 
 @dataclass(frozen=True)
 class Ports:
-    """The ports of one cluster, all on 127.0.0.1."""
+    """The ports of one cluster, all on 127.0.0.1; `servers` are those of the API servers, behind `api` where there are several."""
 
     api: int
     etcd: int
     peer: int
+    servers: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,26 @@ class Layout:
 
     folder: Path
     binaries: Path
+    node_binaries: Path = Path()
+
+    @property
+    def fabric(self) -> Path:
+        """The folder of what connects real nodes."""
+        return self.folder / "fabric"
+
+    @property
+    def egress(self) -> Path:
+        """The API server's configuration of its way to real nodes."""
+        return self.fabric / "egress.json"
+
+    @property
+    def images(self) -> Path:
+        """The folder with the archives of images that real nodes take."""
+        return self.folder / "images"
+
+    def node(self, name: str) -> Path:
+        """Return the folder of a real node."""
+        return self.folder / "nodes" / name
 
     @property
     def certificates(self) -> Path:
@@ -103,14 +128,15 @@ def etcd(layout: Layout, ports: Ports, settings: Settings) -> list[str]:
     ]
 
 
-def kube_apiserver(layout: Layout, ports: Ports, settings: Settings) -> list[str]:
+def kube_apiserver(index: int, layout: Layout, ports: Ports, settings: Settings) -> list[str]:
     """Return the command line of the API server: TLS, RBAC, the default admission plugins and NodeRestriction."""
-    audit = [f"--audit-policy-file={settings.audit}", f"--audit-log-path={layout.audit_log}"] if settings.audit else []
+    log = layout.audit_log if not index else layout.audit_log.with_stem(f"audit-{index + 1}")
+    audit = [f"--audit-policy-file={settings.audit}", f"--audit-log-path={log}"] if settings.audit else []
     tolerations = ["--default-not-ready-toleration-seconds=2", "--default-unreachable-toleration-seconds=2"]
     return [
         layout.binary("kube-apiserver"),
         "--bind-address=127.0.0.1",
-        f"--secure-port={ports.api}",
+        f"--secure-port={(ports.servers or (ports.api,))[index]}",
         "--advertise-address=127.0.0.1",
         "--endpoint-reconciler-type=none",  # a loopback address cannot be an endpoint
         f"--tls-cert-file={layout.crt('kube-apiserver')}",
@@ -131,6 +157,18 @@ def kube_apiserver(layout: Layout, ports: Ports, settings: Settings) -> list[str
         "--profiling=false",
         *audit,
         *(tolerations if settings.fast else []),
+        *(_to_nodes(layout) if settings.nodes else []),
+    ]
+
+
+def _to_nodes(layout: Layout) -> list[str]:
+    """How the API server reaches the kubelets of real nodes, for logs, exec and port-forward."""
+    return [
+        f"--egress-selector-config-file={layout.egress}",
+        f"--kubelet-certificate-authority={layout.crt('ca')}",
+        f"--kubelet-client-certificate={layout.crt('kube-apiserver-kubelet-client')}",
+        f"--kubelet-client-key={layout.key('kube-apiserver-kubelet-client')}",
+        "--kubelet-preferred-address-types=InternalIP",
     ]
 
 
@@ -179,19 +217,49 @@ def kwok(layout: Layout, _ports: Ports, settings: Settings) -> list[str]:
     ]
 
 
+def relay(_layout: Layout, ports: Ports, _settings: Settings) -> list[str]:
+    """Return the command line of the one address of several API servers."""
+    return [*_python("tools.cluster.relay"), str(ports.api), *map(str, ports.servers)]
+
+
+def fabric(layout: Layout, ports: Ports, _settings: Settings) -> list[str]:
+    """Return the command line of what connects real nodes with each other and with the API servers."""
+    resolver = str(layout.node_binaries / "coredns")
+    return [*_python("tools.cluster.cells.fabric"), str(layout.fabric), resolver, *map(str, ports.servers or (ports.api,))]
+
+
+def node(name: str, layout: Layout, _ports: Ports, _settings: Settings) -> list[str]:
+    """Return the command line of a real node. Its first process goes with the one that is started here: ending that is a power cut."""
+    namespaces = ("--net", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child=KILL", "--propagation", "private")
+    return ["/usr/bin/unshare", *namespaces, *_python("tools.cluster.cells.room"), str(layout.node(name))]
+
+
+def _python(module: str) -> list[str]:
+    return ["/usr/bin/env", f"PYTHONPATH={ROOT}", sys.executable, "-m", module]
+
+
 Builder = Callable[[Layout, Ports, Settings], list[str]]
 DATASTORE = "etcd"
 API_SERVER = "kube-apiserver"
-_BUILDERS: dict[str, Builder] = {
-    DATASTORE: etcd,
-    API_SERVER: kube_apiserver,
-    "kube-controller-manager": kube_controller_manager,
-    "kube-scheduler": kube_scheduler,
-    "kwok": kwok,
-}
+FABRIC, RELAY = "fabric", "relay"
+
+
+def api_servers(settings: Settings) -> list[str]:
+    """Return the names of the API servers' processes."""
+    return [API_SERVER, *(f"{API_SERVER}-{index + 1}" for index in range(1, settings.api_servers))]
+
+
+def builders(settings: Settings) -> dict[str, Builder]:
+    """Return what makes the command line of each process, in the order in which they are started: nodes early, they take longest."""
+    found: dict[str, Builder] = {DATASTORE: etcd}
+    if settings.nodes:
+        found |= {FABRIC: fabric} | {place.name: partial(node, place.name) for place in places(settings.nodes)}
+    found |= {name: partial(kube_apiserver, index) for index, name in enumerate(api_servers(settings))}
+    found |= {RELAY: relay} if settings.api_servers > 1 else {}
+    found |= {"kube-controller-manager": kube_controller_manager, "kube-scheduler": kube_scheduler}
+    return found | ({"kwok": kwok} if settings.kwok_nodes else {})
 
 
 def command_lines(layout: Layout, ports: Ports, settings: Settings) -> dict[str, list[str]]:
     """Return the command line of each process, in the order in which they are started."""
-    wanted: Sequence[str] = [name for name in _BUILDERS if name != "kwok" or settings.kwok_nodes]
-    return {name: _BUILDERS[name](layout, ports, settings) for name in wanted}
+    return {name: build(layout, ports, settings) for name, build in builders(settings).items()}

@@ -40,6 +40,13 @@ BINARIES = (
 )
 
 
+NODE_BINARIES = (
+    *(Binary(name, "kubernetes", f"k8s.io/kubernetes/cmd/{name}") for name in ("kubelet", "kube-proxy")),
+    Binary("coredns", "coredns", "."),
+)
+Binaries = tuple[Binary, ...]
+
+
 def kubernetes_version(modules: Path = MODULES) -> str:
     """Return the version of Kubernetes that go.mod asks for, such as v1.35.4.
 
@@ -69,19 +76,19 @@ def linker_flags(module: str, version: str) -> str:
     return " ".join(["-s", "-w", *(f"-X {key}={value}" for key, value in stamps.items())])
 
 
-def version_key(modules: Path = MODULES) -> str:
+def version_key(modules: Path = MODULES, binaries: Binaries = BINARIES) -> str:
     """Return a short name for everything the binaries are made from, so that any change makes new ones."""
-    digest = hashlib.sha256()
-    for file in sorted([*modules.glob("*/go.mod"), *modules.glob("*/go.sum")]):
+    digest, used = hashlib.sha256(), {binary.module for binary in binaries}
+    for file in sorted(file for name in used for file in [*(modules / name).glob("go.*"), *(modules / name).glob("*.go")]):
         digest.update(f"{file.relative_to(modules)}\n".encode() + file.read_bytes())
     version = kubernetes_version(modules)
-    flags = [linker_flags(binary.module, version) for binary in BINARIES]
-    digest.update(f"{flags}\n{BINARIES}\n{platform.machine()}".encode())
+    flags = [linker_flags(binary.module, version) for binary in binaries]
+    digest.update(f"{flags}\n{binaries}\n{platform.machine()}".encode())
     return digest.hexdigest()[:16]
 
 
-def _missing(folder: Path) -> list[Binary]:
-    return [binary for binary in BINARIES if not os.access(folder / binary.name, os.X_OK)]
+def _missing(folder: Path, binaries: Binaries) -> list[Binary]:
+    return [binary for binary in binaries if not os.access(folder / binary.name, os.X_OK)]
 
 
 def _wait(build: "subprocess.Popen[bytes]", label: str, log: Log) -> int:
@@ -133,8 +140,8 @@ def _build(binary: Binary, go: Path, folder: Path, label: str, log: Log) -> None
     log(f"{label}: done in {time.monotonic() - begin:.0f} s")
 
 
-def _build_missing(folder: Path, log: Log) -> None:
-    missing = _missing(folder)
+def _build_missing(folder: Path, binaries: Binaries, log: Log) -> None:
+    missing = _missing(folder, binaries)
     if not missing:  # somebody else built them while we waited for the lock
         return
     go = find_go(needed_version(MODULES), log)
@@ -143,21 +150,21 @@ def _build_missing(folder: Path, log: Log) -> None:
         _build(binary, go, folder, f"building {binary.name} ({index} of {len(missing)})", log)
 
 
-def bin_folder(environ: Mapping[str, str] = os.environ) -> Path:
+def bin_folder(environ: Mapping[str, str] = os.environ, binaries: Binaries = BINARIES) -> Path:
     """Return where the binaries of this version belong, built or not."""
-    return cache_folder(environ) / "bin" / version_key()
+    return cache_folder(environ) / "bin" / version_key(binaries=binaries)
 
 
-def ensure(log: Log) -> Path:
+def ensure(log: Log, binaries: Binaries = BINARIES) -> Path:
     """Return the folder with all the binaries, building those that are missing.
 
     Raises:
         ClusterError: there is no Go to be had, or a build failed.
 
     """
-    folder = bin_folder()
-    if _missing(folder):
+    folder = bin_folder(binaries=binaries)
+    if _missing(folder, binaries):
         folder.mkdir(parents=True, exist_ok=True)
         with locked_file(folder / ".lock", lambda: log("another build is under way: waiting for it")):
-            _build_missing(folder, log)
+            _build_missing(folder, binaries, log)
     return folder

@@ -4,7 +4,7 @@
 import shutil
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,8 +12,9 @@ from pathlib import Path
 
 from tools.cluster import certificates
 from tools.cluster.api import Api
-from tools.cluster.arguments import API_SERVER, DATASTORE, Layout, Ports, command_lines
+from tools.cluster.arguments import API_SERVER, DATASTORE, FABRIC, RELAY, Layout, Ports, api_servers, command_lines
 from tools.cluster.binaries import kubernetes_version
+from tools.cluster.cells import cluster_objects, fabric, yard
 from tools.cluster.errors import ClusterError
 from tools.cluster.nodes import kwok_node
 from tools.cluster.paths import STAGES
@@ -25,11 +26,14 @@ _POLL = 0.05
 _TAIL = 5
 
 
-def free_ports() -> Ports:
+def free_ports(api_servers: int = 1) -> Ports:
     """Return different ports that the system says are free."""
+    more = api_servers if api_servers > 1 else 0
     with ExitStack() as held:
-        sockets = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(3)]
-        return Ports(*(int(one.getsockname()[1]) for one in sockets))
+        sockets = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(3 + more)]
+        numbers = [int(one.getsockname()[1]) for one in sockets]
+    api, etcd, peer, *servers = numbers
+    return Ports(api, etcd, peer, tuple(servers))
 
 
 def _listens(port: int) -> bool:
@@ -94,8 +98,10 @@ class Bringup:
         self.spawn(name, argv)
         if name == DATASTORE:
             self.wait("the datastore", partial(_listens, self.record.etcd_port))
-        if name == API_SERVER:
-            self.wait("the API server", self.api.ready)
+        if name == FABRIC:
+            self.wait("the fabric", (self.layout.fabric / fabric.READY).exists)
+        if name in api_servers(self.record.settings):
+            self.wait("the API server", Api(_port(argv), self.layout.certificates).ready)
 
     def wait_usable(self) -> None:
         """Wait until pods can be created and will be scheduled.
@@ -104,9 +110,11 @@ class Bringup:
             ClusterError: it took too long, or a process ended.
 
         """
-        wanted = self.record.settings.kwok_nodes
+        wanted = self.record.settings.kwok_nodes + self.record.settings.nodes
         if wanted:
             self.wait("all nodes to be ready", lambda: (self.api.ready_nodes() or (0, 0))[0] >= wanted)
+        for name in api_servers(self.record.settings):
+            self.wait(name, Api(_port(self.record.processes[name].argv), self.layout.certificates).ready)
         account = "/api/v1/namespaces/default/serviceaccounts/default"
         self.wait("the default service account", lambda: self.api.has(account))
         self.record.ready = True
@@ -128,6 +136,12 @@ class Bringup:
         return dead
 
 
+def _port(argv: Sequence[str]) -> int:
+    """The port of an API server, by its command line."""
+    flag = "--secure-port="
+    return next(int(word.removeprefix(flag)) for word in argv if word.startswith(flag))
+
+
 def _write_kubeconfigs(context: str, layout: Layout, ports: Ports) -> None:
     server = f"https://127.0.0.1:{ports.api}"
     for user in certificates.USERS:
@@ -139,41 +153,58 @@ def _write_kubeconfigs(context: str, layout: Layout, ports: Ports) -> None:
 def _copy_stages(layout: Layout, settings: Settings) -> None:
     layout.stages.mkdir()
     for index, file in enumerate([STAGES, *map(Path, settings.stages)]):
-        try:
-            shutil.copyfile(file, layout.stages / f"{index}.yaml")
-        except OSError as error:
-            message = f"cannot read the stages file {file}: {error.strerror}"
-            raise ClusterError(message) from error
+        _copy(file, layout.stages / f"{index}.yaml", "stages")
+
+
+def _copy(file: Path, target: Path, what: str) -> None:
+    try:
+        shutil.copyfile(file, target)
+    except OSError as error:
+        message = f"cannot read the {what} file {file}: {error.strerror}"
+        raise ClusterError(message) from error
 
 
 def _create_nodes(bringup: Bringup) -> None:
     settings = bringup.record.settings
     version = kubernetes_version()
     for index in range(settings.kwok_nodes):
-        node = kwok_node(index, settings.pods_per_node, version)
+        node = kwok_node(index, settings.pods_per_node, version, tainted=bool(settings.nodes))
         bringup.wait(f"node {index} to be created", partial(bringup.api.create, "/api/v1/nodes", node))
 
 
-def start_fresh(context: str, layout: Layout, settings: Settings) -> Record:
-    """Start a cluster in an empty folder and wait until it is usable.
+def start_fresh(context: str, layout: Layout, settings: Settings, lower: Path) -> Record:
+    """Start a cluster in an empty folder and wait until it is usable; `lower` is the root of real nodes.
 
     Raises:
         ClusterError: it did not come up; what was started still runs, and is in the record.
 
     """
-    ports = free_ports()
+    ports = free_ports(settings.api_servers)
     record = Record(settings, ports.api, ports.etcd)
     bringup = Bringup(context, layout, record)
     layout.logs.mkdir()
     _copy_stages(layout, settings)
-    certificates.make(layout.certificates)
+    certificates.make(layout.certificates, nodes=bool(settings.nodes))
     _write_kubeconfigs(context, layout, ports)
+    if settings.nodes:
+        yard.prepare(context, layout, settings, lower)
+    servers = api_servers(settings)
     for name, argv in command_lines(layout, ports, settings).items():
-        bringup.start(name, argv)
-        if name == API_SERVER:
-            _create_nodes(bringup)
+        bringup.spawn(name, argv) if name in servers else bringup.start(name, argv)
+        if name == (RELAY if len(servers) > 1 else API_SERVER):
+            bringup.wait("the API server", bringup.api.ready)
+            _fill(bringup)
     bringup.wait_usable()
     return record
+
+
+def _fill(bringup: Bringup) -> None:
+    """Create what must be in the API before anything else is started."""
+    _create_nodes(bringup)
+    if bringup.record.settings.nodes:
+        for path, body in cluster_objects.objects():
+            bringup.wait(path, partial(bringup.api.create, path, body))
+        yard.let_in(bringup.layout, bringup.record.settings)
 
 
 def in_order_of_ending(record: Record) -> list[list[str]]:

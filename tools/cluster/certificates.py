@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from tools.cluster.cells.addresses import FABRIC
 from tools.cluster.commands import run
 from tools.cluster.errors import ClusterError
 
@@ -18,6 +19,7 @@ _OPENSSL_MAJOR = 3
 _DAYS = "3650"
 _API_NAMES = (
     "IP:127.0.0.1",
+    f"IP:{FABRIC}",
     "IP:10.96.0.1",
     "DNS:localhost",
     "DNS:kubernetes",
@@ -42,6 +44,11 @@ _CERTIFICATES = (
     _Certificate("kube-scheduler", "/CN=system:kube-scheduler"),
     _Certificate("kwok", "/O=system:masters/CN=kwok"),
     _Certificate("admin", "/O=system:masters/CN=admin"),
+)
+_FOR_NODES = (
+    _Certificate("kube-apiserver-kubelet-client", "/O=system:masters/CN=kube-apiserver-kubelet-client"),
+    _Certificate("kube-proxy", "/CN=system:kube-proxy"),
+    _Certificate("coredns", "/CN=system:coredns"),
 )
 USERS = ("kube-controller-manager", "kube-scheduler", "kwok")
 
@@ -105,8 +112,18 @@ def _account_keys(folder: Path) -> None:
     run(["openssl", "pkey", "-in", key, "-pubout", "-out", folder / "service-accounts.pub"])
 
 
-def make(folder: Path) -> None:
-    """Make all keys and certificates of a cluster in a folder that only its user can read.
+def sign(folder: Path, name: str, subject: str, names: tuple[str, ...] = ()) -> None:
+    """Make one more key and certificate of the cluster's authority.
+
+    Raises:
+        ClusterError: openssl failed.
+
+    """
+    _signed(folder, _Certificate(name, subject, names=names))
+
+
+def make(folder: Path, *, nodes: bool = False) -> None:
+    """Make all keys and certificates of a cluster in a folder that only its user can read; those for real nodes if there will be any.
 
     Raises:
         ClusterError: openssl is missing, too old, or failed.
@@ -118,7 +135,7 @@ def make(folder: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         accounts = pool.submit(_account_keys, folder)
         list(pool.map(partial(_authority, folder), ("ca", "etcd-ca")))
-        list(pool.map(partial(_signed, folder), _CERTIFICATES))
+        list(pool.map(partial(_signed, folder), [*_CERTIFICATES, *(_FOR_NODES if nodes else ())]))
         accounts.result()
 
 

@@ -10,10 +10,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tools.cluster import binaries
+from tools.cluster import binaries, usage
 from tools.cluster.api import Api
-from tools.cluster.arguments import Layout
+from tools.cluster.arguments import FABRIC, Layout
 from tools.cluster.bringup import Bringup, in_order_of_ending, start_fresh
+from tools.cluster.cells import cgroups, requirements, yard
+from tools.cluster.cells.addresses import MOST, places
+from tools.cluster.cells.nodes import Node
 from tools.cluster.errors import ClusterError
 from tools.cluster.locks import locked_folder
 from tools.cluster.paths import clusters_folder
@@ -31,12 +34,18 @@ def _silent(_line: str) -> None:
 
 @dataclass(frozen=True)
 class Status:
-    """A cluster as it is now; `nodes` is ready and all, or None if the API server does not answer."""
+    """A cluster as it is now; `nodes` is ready and all, or None if the API server does not answer; `real` are the names of real ones.
+
+    Memory is in bytes, `cpu` in percent of one core while it was looked at, if it was.
+    """
 
     name: str
     port: int
     nodes: tuple[int, int] | None
     processes: dict[str, Process]
+    real: tuple[str, ...]
+    memory: dict[str, int]
+    cpu: dict[str, float]
 
 
 class Cluster:
@@ -53,7 +62,8 @@ class Cluster:
             message = f"{name!r} cannot name a cluster: use up to 40 lower-case letters, digits and dashes"
             raise ClusterError(message)
         self.name = name
-        self._layout = Layout(clusters_folder() / name, binaries.bin_folder())
+        node_binaries = binaries.bin_folder(binaries=binaries.NODE_BINARIES)
+        self._layout = Layout(clusters_folder() / name, binaries.bin_folder(), node_binaries)
 
     @property
     def folder(self) -> Path:
@@ -92,26 +102,56 @@ class Cluster:
         fsync: bool = False,
         stages: Sequence[Path | str] = (),
         audit: Path | None = None,
+        nodes: int = 0,
+        images: Sequence[Path | str] = (),
+        api_servers: int = 1,
         log: Log = _silent,
     ) -> None:
         """Bring the cluster up and wait until it is usable; mend it if a part of it died; no change if it runs.
 
-        `audit` is the file of a policy by which the API server keeps `audit_log`.
+        `audit` is the file of a policy by which the API server keeps `audit_log`. `nodes` real nodes, each with a kubelet, containers and a
+        network of its own, have the `images` of these archives; fake nodes beside them are tainted. Several `api_servers` are behind one address.
 
         Raises:
-            ClusterError: it did not come up; nothing of it runs then, and its logs are kept until `down`.
+            ClusterError: it did not come up, or this machine cannot have real nodes; nothing of it runs then, and its logs are kept until `down`.
 
         """
-        files = tuple(str(Path(file).absolute()) for file in stages)
-        settings = Settings(kwok_nodes, pods_per_node, fast, fsync, files, str(audit.absolute()) if audit else "")
+        settings = Settings(
+            kwok_nodes=kwok_nodes,
+            pods_per_node=pods_per_node,
+            fast=fast,
+            fsync=fsync,
+            stages=_absolute(stages),
+            audit=str(audit.absolute()) if audit else "",
+            nodes=nodes,
+            images=_absolute(images),
+            api_servers=api_servers,
+        )
         binaries.ensure(log)
+        if nodes:
+            _check(nodes)
+            binaries.ensure(log, binaries.NODE_BINARIES)
         with self._locked(log):
             record = load(self._layout.record)
             if record and record.ready and self._keep(record, log):
                 for line in record.settings.differences(settings):
                     log(f"cluster {self.name}: {line}; `down` and then `up` changes it")
                 return
-            self._start(settings, log)
+            self._start(settings, yard.system(log) if nodes else Path(), log)
+
+    def node(self, name: str) -> Node:
+        """Return a real node, on or off.
+
+        Raises:
+            ClusterError: there is no such cluster or node.
+
+        """
+        record = self._record()
+        found = {place.name: place for place in places(record.settings.nodes)}
+        if name not in found:
+            known = ", ".join(found) or "none; `up --nodes N` makes them"
+            raise ClusterError(f"cluster {self.name} has no real node {name}: it has {known}")
+        return Node(self._context, self._layout, found[name], record.processes[name], record.processes[FABRIC])
 
     def down(self, log: Log = _silent) -> bool:
         """End every process of the cluster and remove its state; return whether there was anything.
@@ -127,6 +167,21 @@ class Cluster:
             shutil.rmtree(self.folder)
         return True
 
+    def _forget_groups(self, *names: str) -> None:
+        """Remove the control groups of real nodes that have ended, as a power cut would.
+
+        Raises:
+            ClusterError: a process of theirs is still there.
+
+        """
+        record = load(self._layout.record)
+        for place in places(record.settings.nodes) if record else []:
+            if not names or place.name in names:
+                try:
+                    cgroups.remove(self._context, place.name)
+                except OSError as error:
+                    raise ClusterError(f"control groups of {place.name} cannot be removed: {error}") from error
+
     def stop(self, process: str, *, kill: bool = False, log: Log = _silent) -> None:
         """End one process, with SIGKILL at once if `kill`; `start` or `up` brings it back.
 
@@ -137,6 +192,7 @@ class Cluster:
         self._process(process)
         with self._locked(log):
             stop([self._process(process)], 0 if kill else _GRACE)
+            self._forget_groups(process)
 
     def start(self, process: str, log: Log = _silent) -> None:
         """Start one ended process again, with the same arguments and port; wait for it if it is the API server.
@@ -176,8 +232,8 @@ class Cluster:
             raise ClusterError(message)
         return one.pid
 
-    def status(self) -> Status:
-        """Return what runs.
+    def status(self, seconds: float = 0.0) -> Status:
+        """Return what runs, and what it uses; for the processor's share it is watched so many seconds.
 
         Raises:
             ClusterError: there is no such cluster.
@@ -185,7 +241,10 @@ class Cluster:
         """
         record = self._record()
         nodes = Api(record.port, self._layout.certificates).ready_nodes()
-        return Status(self.name, record.port, nodes, record.processes)
+        real = tuple(place.name for place in places(record.settings.nodes))
+        used, cpu = usage.watch(self._context, record.processes, real, seconds)
+        memory = {name: each.memory for name, each in used.items()}
+        return Status(self.name, record.port, nodes, record.processes, real, memory, cpu if seconds else {})
 
     def _record(self) -> Record:
         record = load(self._layout.record)
@@ -235,12 +294,12 @@ class Cluster:
         log(f"cluster {self.name}: mended, nothing in it was lost")
         return True
 
-    def _start(self, settings: Settings, log: Log) -> None:
+    def _start(self, settings: Settings, lower: Path, log: Log) -> None:
         begin = time.monotonic()
         self._end_all()
         self._clear()
         try:
-            record = start_fresh(self._context, self._layout, settings)
+            record = start_fresh(self._context, self._layout, settings, lower)
         except ClusterError:
             self._end_all()
             raise
@@ -249,7 +308,7 @@ class Cluster:
             shutil.rmtree(self.folder)
             raise
         took = time.monotonic() - begin
-        log(f"cluster {self.name} is up: https://127.0.0.1:{record.port}, {settings.kwok_nodes} nodes, {took:.1f} s")
+        log(f"cluster {self.name} is up: https://127.0.0.1:{record.port}, {_nodes(settings)}, {took:.1f} s")
 
     def _clear(self) -> None:
         for entry in self.folder.iterdir():
@@ -263,6 +322,23 @@ class Cluster:
         for group in in_order_of_ending(record) if record else []:
             stop([record.processes[name] for name in group] if record else [], _GRACE)
         stop(marked(self.folder), _GRACE)
+        self._forget_groups()
+
+
+def _absolute(files: Sequence[Path | str]) -> tuple[str, ...]:
+    return tuple(str(Path(file).absolute()) for file in files)
+
+
+def _nodes(settings: Settings) -> str:
+    real = f"{settings.nodes} real nodes, " if settings.nodes else ""
+    return f"{real}{settings.kwok_nodes} fake nodes"
+
+
+def _check(nodes: int) -> None:
+    if nodes > MOST:
+        raise ClusterError(f"{nodes} real nodes are too many: {MOST} at most")
+    if lacks := requirements.lacks():
+        raise ClusterError("real nodes cannot be had on this machine (fake ones can: --nodes 0):\n" + "\n".join(f"  - {each}" for each in lacks))
 
 
 def names() -> list[str]:

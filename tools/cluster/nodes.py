@@ -3,11 +3,12 @@
 
 from typing import Any
 
+FAKE = {"key": "kwok.x-k8s.io/node", "value": "fake", "effect": "NoSchedule"}
 _ZONES = ("zone-a", "zone-b", "zone-c")
 
 
-def kwok_node(index: int, pods: int, version: str) -> dict[str, Any]:
-    """Return one fake node; no taint, as there are no other nodes."""
+def kwok_node(index: int, pods: int, version: str, *, tainted: bool = False) -> dict[str, Any]:
+    """Return one fake node; with a taint where there are real ones, so that only pods that ask for it are pretended to run."""
     name, size = f"kwok-{index}", {"cpu": "32", "memory": "256Gi", "pods": str(pods)}
     labels = {
         "type": "kwok",
@@ -26,5 +27,6 @@ def kwok_node(index: int, pods: int, version: str) -> dict[str, Any]:
         "apiVersion": "v1",
         "kind": "Node",
         "metadata": {"name": name, "labels": labels},
+        "spec": {"taints": [FAKE]} if tainted else {},
         "status": status,
     }

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
+ROOT = PACKAGE.parent.parent
 MODULES = PACKAGE / "modules"
 STAGES = PACKAGE / "kwok-stages.yaml"
 

@@ -23,6 +23,9 @@ class Settings:
     fsync: bool = False
     stages: tuple[str, ...] = ()
     audit: str = ""
+    nodes: int = 0  # real ones
+    images: tuple[str, ...] = ()  # archives of images that real nodes have from the start
+    api_servers: int = 1
 
     def differences(self, wanted: "Settings") -> list[str]:
         """Return one line for each setting that is not as wanted."""
@@ -55,7 +58,7 @@ class Record:
 
 
 def _decode(raw: Mapping[str, Any]) -> Record:
-    settings: dict[str, Any] = {**raw["settings"], "stages": tuple(raw["settings"]["stages"])}
+    settings: dict[str, Any] = {**raw["settings"], **{each: tuple(raw["settings"][each]) for each in ("stages", "images")}}
     return Record(
         settings=Settings(**settings),
         port=int(raw["port"]),

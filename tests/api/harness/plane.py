@@ -19,7 +19,7 @@ import yaml
 from api.harness.kube import Kube, Refused
 from api.harness.waiting import until
 
-from tools.cluster import Cluster, arguments, names
+from tools.cluster import Cluster, names
 
 ROOT = Path(__file__).resolve().parents[3]
 SYSTEM = "drover-system"
@@ -107,7 +107,7 @@ class Plane:
 
     def __init__(self, cluster: Cluster, folder: Path) -> None:
         self.cluster, self.folder = cluster, folder
-        self.audit = Audit(folder / "audit.log")
+        self.audit = Audit(cluster.audit_log)
         self.kube = Kube(cluster.kubeconfig)
         self.operator_kubeconfig = folder / "operator.kubeconfig"
         self.blind: list[tuple[datetime, datetime]] = []
@@ -195,8 +195,9 @@ def plane(folder: Path) -> Iterator[Plane]:
     cluster = Cluster(name)
     started = time.monotonic()
     try:
-        with _audited(folder):
-            cluster.up(kwok_nodes=5, log=print)
+        policy = folder / "audit-policy.yaml"
+        policy.write_text(yaml.safe_dump(POLICY))
+        cluster.up(kwok_nodes=5, audit=policy, log=print)
         built = Plane(cluster, folder)
         try:
             built.install()
@@ -209,16 +210,3 @@ def plane(folder: Path) -> Iterator[Plane]:
             print(f"cluster {name} is left up; end it with: make cluster-down NAME={name}")
         else:
             cluster.down()
-
-
-@contextmanager
-def _audited(folder: Path) -> Iterator[None]:
-    """Have the API server write an audit log: the cluster tool has no setting for it, so its command line is added to."""
-    policy = folder / "audit-policy.yaml"
-    policy.write_text(yaml.safe_dump(POLICY))
-    plain = arguments._BUILDERS[arguments.API_SERVER]
-    arguments._BUILDERS[arguments.API_SERVER] = lambda *what: [*plain(*what), f"--audit-policy-file={policy}", f"--audit-log-path={folder / 'audit.log'}"]
-    try:
-        yield
-    finally:
-        arguments._BUILDERS[arguments.API_SERVER] = plain

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a machine must have for real nodes; each lack in one line that says what to do about it. Fake nodes need none of it."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from tools.cluster.cells import cgroups
+
+TOOLS = {
+    "unshare": "util-linux",
+    "nsenter": "util-linux",
+    "ip": "iproute2",
+    "tar": "tar",
+    "apt-get": "apt",
+    "dpkg-deb": "dpkg",
+}
+_TRIALS = (
+    # what is tried in namespaces of its own, and what is wrong if it fails
+    (
+        ("unshare", "--net", "--mount", "--pid", "--fork", "--uts", "--ipc", "true"),
+        "namespaces cannot be made: CAP_SYS_ADMIN is needed, as in a privileged one",
+    ),
+    (
+        ("unshare", "--net", "ip", "link", "add", "drover0", "type", "bridge"),
+        "no network bridge can be made: the kernel module bridge is missing (modprobe bridge), or CAP_NET_ADMIN",
+    ),
+    (
+        ("unshare", "--net", "ip", "link", "add", "drover0", "type", "veth", "peer", "name", "drover1"),
+        "no virtual cable can be made: the kernel module veth is missing (modprobe veth), or CAP_NET_ADMIN",
+    ),
+)
+
+
+def lacks() -> list[str]:
+    """Return what this machine lacks for real nodes, each in one line; nothing if they can be had."""
+    if os.geteuid():
+        return ["real nodes need root: namespaces, mounts and control groups are made for them (sudo make cluster ...)"]
+    return [*_tools(shutil.which), *_kernel(Path("/proc/filesystems").read_text()), *_groups(cgroups.ROOT)] or list(_tried())
+
+
+def _tools(find: Callable[[str], str | None]) -> list[str]:
+    missing = [tool for tool in TOOLS if not find(tool)]
+    packages = sorted({TOOLS[tool] for tool in missing})
+    return [f"the command {', '.join(missing)} is missing: apt-get install {' '.join(packages)}"] if missing else []
+
+
+def _kernel(filesystems: str) -> list[str]:
+    known = filesystems.split()
+    return [] if "overlay" in known else ["the kernel has no overlay file system: modprobe overlay"]
+
+
+def _groups(root: Path) -> Iterable[str]:
+    """Try to make a group in each tree, as a node would have."""
+    if not root.is_dir():
+        return ["there are no control groups at /sys/fs/cgroup: mount them"]
+    for tree in cgroups.hierarchies(root):
+        trial = tree / f"{cgroups.TOP}-trial-{os.getpid()}"
+        try:
+            trial.mkdir()
+        except OSError as error:
+            return [f"no control group can be made in {tree} ({error.strerror}): it must be writable, as in a privileged container"]
+        finally:
+            with suppress(OSError):
+                trial.rmdir()
+    return []
+
+
+def _tried() -> Iterable[str]:
+    for words, why in _TRIALS:
+        done = subprocess.run(words, capture_output=True, check=False, timeout=30)
+        if done.returncode:
+            yield why
