@@ -7,7 +7,6 @@ alike; the other has these two, so that CPU and memory of each side are those of
 
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -37,9 +36,6 @@ NODELESS = ["node-lifecycle-controller", "pod-garbage-collector-controller"]  # 
 UNTHROTTLED, DEFAULT = (1000, 2000), (20, 30)  # requests a second, and burst
 GRACE = 5.0
 PREFIX = "bench-"
-METHODS = ("POST", "PUT", "PATCH", "APPLY", "DELETE")
-_SAMPLE = re.compile(r"^apiserver_request_total\{(.*)\} (\S+)$", re.MULTILINE)
-_LABEL = re.compile(r'(\w+)="(.*?)"')
 
 
 @dataclass(frozen=True)
@@ -58,11 +54,6 @@ class Plane:
     def audit_log(self) -> Path:
         """The audit log of both sides, where there is one."""
         return self.cluster.audit_log
-
-    def writes(self) -> float:
-        """Writes that the API server has counted so far, but for leases."""
-        samples = (dict(_LABEL.findall(labels)) | {"value": value} for labels, value in _SAMPLE.findall(self.kubectl("get", "--raw", "/metrics")))
-        return sum(float(each["value"]) for each in samples if each["verb"] in METHODS and each["resource"] != "leases")
 
     @asynccontextmanager
     async def client(self) -> AsyncGenerator[Client]:

@@ -8,6 +8,7 @@ from tables.world import NOW, UID, at, given, in_the_way, pod_name, words
 
 from drover_controllers.service import naming
 from drover_controllers.service.decide import decide
+from drover_operator.core.plan import Verdict
 
 WHOLE = "A-0 A-1 A-2"
 FIVE = "A-0 A-1 A-2 A-3 A-4"
@@ -211,6 +212,20 @@ REPAIR = [
         name="a name that is not ours is looked at again",
         why="30 s are over: the other pod may be gone",
         given=given("A-0 A-1", verdicts=in_the_way(f"pods/{pod_name('A-2')}", age=30)),
+        does=("create A-2 [Missing]",),
+    ),
+    Row(
+        name="in a namespace that is being deleted nothing is made",
+        why="its pods go first, and each would be tried anew under the name of a successor: 32 refusals a second were seen for three of them",
+        given=given("A-0:Dying A-1:Dying", verdicts={"create pods/an-older-name": Verdict(at=NOW - 1, reason="NamespaceTerminating", message="it is")}),
+        waits=tuple(f"create A-{slot} [NamespaceTerminating]" for slot in range(3)),
+        wakes=29,
+        held=3,
+    ),
+    Row(
+        name="a namespace that was being deleted is tried again",
+        why="30 s are over: nobody but the API server knows",
+        given=given("A-0 A-1", verdicts={"create pods/an-older-name": Verdict(at=NOW - 30, reason="NamespaceTerminating", message="it is")}),
         does=("create A-2 [Missing]",),
     ),
 ]

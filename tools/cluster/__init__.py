@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The local cluster: a real Kubernetes control plane as plain processes on loopback, with fake nodes.
+"""The local cluster: a real Kubernetes control plane as plain processes on loopback, with fake nodes, and as root with real ones.
 
 from tools.cluster import Cluster
 
@@ -9,7 +9,8 @@ cluster.up(kwok_nodes=5, log=print)
 cluster.down()
 """
 
+from tools.cluster.cells.requirements import lacks as real_nodes_lack
 from tools.cluster.cluster import Cluster, Status, names
 from tools.cluster.errors import ClusterError
 
-__all__ = ["Cluster", "ClusterError", "Status", "names"]
+__all__ = ["Cluster", "ClusterError", "Status", "names", "real_nodes_lack"]

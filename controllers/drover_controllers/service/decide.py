@@ -11,6 +11,8 @@ ports that it refuses it refuses for ever.
 import itertools
 from dataclasses import dataclass, field
 
+from msgspec import structs
+
 from drover_controllers.service import build, drain, naming, ownership
 from drover_controllers.service.failover import cattle
 from drover_controllers.service.failover.detect import population, roster
@@ -264,6 +266,7 @@ def _why_gone(judged: _Judged, instance: Instance) -> Reason:
 def _create(draft: _Draft, gaps: dict[str, int], staying: set[str], room: int) -> None:
     """Fill gaps within the surge budget, the stable revision first: what served comes before what is tried."""
     judged = draft.judged
+    closing = _closing(judged.facts)
     makeable = [name for name in (judged.course.stable, judged.course.target) if name]
     for name in dict.fromkeys(makeable):
         revision = judged.facts.revisions.get(name) or (judged.facts.wanted if draft.records and judged.facts.wanted.name == name else None)
@@ -275,8 +278,20 @@ def _create(draft: _Draft, gaps: dict[str, int], staying: set[str], room: int) -
             if room <= 0:
                 draft.waits.append(Wait(step=f"create {name}-{slot}", reason=Reason.BUDGET))
                 continue
+            if closing is not None:
+                draft.waits.append(structs.replace(closing, step=f"create {name}-{slot}"))
+                continue
             room -= 1
             _create_one(draft, revision, slot, slots.get(slot, []))
+
+
+def _closing(facts: Facts) -> Wait | None:
+    """The namespace is being deleted: its pods go before its services, and each that goes would be tried again under a new name."""
+    for identity, verdict in facts.verdicts.items():
+        left = verdict.at + ownership.CONFLICT_PAUSE - facts.now
+        if verdict.reason == Reason.NAMESPACE_TERMINATING and left > 0:
+            return Wait(step="", reason=Reason.NAMESPACE_TERMINATING, seconds=left, held=identity)
+    return None
 
 
 def _slots(instances: Roster, revision: str) -> dict[int, list[Instance]]:

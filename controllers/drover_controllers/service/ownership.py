@@ -17,7 +17,7 @@ from drover_operator.api.resource import CONTROLLER_REVISIONS, DISRUPTION_BUDGET
 from drover_operator.core.plan import Action, Create, Delete, Patch, TryOut, Verdict
 from drover_operator.core.reasons import Reason
 
-CONFLICT_PAUSE = 30.0  # seconds between two looks at a name that is taken
+CONFLICT_PAUSE = 30.0  # seconds between two looks at a name that is taken, or a namespace that is being deleted
 REJECTION_PAUSE = 300.0  # seconds between two tries of a template that was refused: a policy may have changed
 Body = dict[str, Any]
 

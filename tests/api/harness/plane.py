@@ -183,21 +183,21 @@ class Plane:
 
 
 @contextmanager
-def plane(folder: Path) -> Iterator[Plane]:
-    """Bring a cluster up, install, and take it down whatever happens; DROVER_KEEP=1 leaves it up.
+def plane(folder: Path, *, prefix: str = PREFIX, **wanted: Any) -> Iterator[Plane]:
+    """Bring a cluster up as `wanted` (five fake nodes otherwise), install, and take it down whatever happens; DROVER_KEEP=1 leaves it up.
 
     Its name carries the process id, so that two sessions never share one; what a killed session left is cleared away.
     """
     for left in names():
-        if left.startswith(PREFIX) and left.removeprefix(PREFIX).isdigit() and not Path(f"/proc/{left.removeprefix(PREFIX)}").exists():
+        if left.startswith(prefix) and left.removeprefix(prefix).isdigit() and not Path(f"/proc/{left.removeprefix(prefix)}").exists():
             Cluster(left).down()
-    name = f"{PREFIX}{os.getpid()}"
+    name = f"{prefix}{os.getpid()}"
     cluster = Cluster(name)
     started = time.monotonic()
     try:
         policy = folder / "audit-policy.yaml"
         policy.write_text(yaml.safe_dump(POLICY))
-        cluster.up(kwok_nodes=5, audit=policy, log=print)
+        cluster.up(**{"kwok_nodes": 5, **wanted}, audit=policy, log=print)
         built = Plane(cluster, folder)
         try:
             built.install()

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tier on real nodes: kubelets, containers, networks; one cluster of two nodes for the session, a namespace and a steady load for each test."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from api.conftest import Crew
+from api.harness.operators import Operator
+from api.harness.plane import SYSTEM, Plane
+from api.harness.plane import plane as brought_up
+from real.harness.load import Load
+from real.harness.space import RealSpace
+
+from tools.cluster import real_nodes_lack
+from tools.images import sample
+
+PREFIX = "test-real-"
+NODES = 2
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark everything here, and skip it with the reason where there can be no real nodes; the time limit leaves out fixtures."""
+    ours = [item for item in items if "tests/real/" in item.path.as_posix()]
+    lacks = real_nodes_lack() if ours else []
+    for item in ours:
+        item.add_marker(pytest.mark.real)
+        item.add_marker(pytest.mark.timeout(240, func_only=True))
+        if lacks:
+            item.add_marker(pytest.mark.skip(reason="no real nodes here: " + "; ".join(lacks)))
+
+
+@pytest.fixture(scope="session")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
+    """Two real nodes, with Drover's manifests."""
+    archive = sample(print)
+    with brought_up(tmp_path_factory.mktemp("real"), prefix=PREFIX, kwok_nodes=0, nodes=NODES, fast=True, images=[archive]) as found:
+        found.kubectl("delete", "deployment", "--all", "-n", SYSTEM)  # the operator of most tests is a process that a test can freeze
+        yield found
+
+
+@pytest.fixture(scope="session")
+def crew(plane: Plane) -> Iterator[Crew]:
+    """The operators of the session; none is left behind."""
+    found = Crew(plane)
+    try:
+        yield found
+    finally:
+        for each in found.running:
+            each.kill()
+
+
+@pytest.fixture
+def operator(crew: Crew) -> Operator:
+    """The one operator, leading."""
+    return crew.one()
+
+
+@pytest.fixture
+def space(plane: Plane, request: pytest.FixtureRequest) -> Iterator[RealSpace]:
+    """A namespace of the test's own."""
+    name = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower())[:50].strip("-")
+    plane.kube.call("post", "/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    yield RealSpace(plane, name)
+    plane.kube.call("delete", f"/api/v1/namespaces/{name}")
+
+
+@pytest.fixture
+def load(space: RealSpace) -> Iterator[Load]:
+    """A steady load that a test starts when its service serves."""
+    found = Load(space)
+    yield found
+    found.stop()
+
+
+@pytest.fixture(autouse=True)
+def whole(plane: Plane) -> Iterator[None]:
+    """Every test leaves the cluster whole: what it switched off or cut is on again, and both nodes are ready."""
+    yield
+    status = plane.cluster.status()
+    for name, process in status.processes.items():
+        if not process.alive:
+            plane.cluster.start(name)
+    for name in status.real:
+        plane.cluster.node(name).heal()
+    RealSpace(plane, "default").nodes_ready(NODES)

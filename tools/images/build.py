@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Builds images: a Python of Debian's below, the program above."""
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from tools.cluster.cells import debian, images
+from tools.cluster.locks import locked_file
+from tools.cluster.paths import cache_folder
+
+Log = Callable[[str], object]
+SAMPLE = "localhost/drover-sample"
+SAMPLE_VERSIONS = ("1.0", "1.1", "2.0", "broken")
+PYTHON = ("python3", "busybox-static", "ca-certificates")
+FILES = {
+    "/etc/passwd": "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/bin/false\n",
+    "/etc/group": "root:x:0:\nnogroup:x:65534:\n",
+    "/etc/nsswitch.conf": "hosts: files dns\n",
+}
+_NOBODY = "65534:65534"
+_HERE = Path(__file__).resolve().parent
+
+
+def _kept(name: str, key: str, make: Callable[[Path], object], log: Log) -> Path:
+    """Return a file of the cache, made the first time; whoever is ended in the middle leaves none."""
+    target = cache_folder() / "images" / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:12]}.tar"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with locked_file(target.with_suffix(".lock"), lambda: log(f"another process builds {name}: waiting for it")):
+        if not target.exists():
+            log(f"building the image {name}: once")
+            with tempfile.TemporaryDirectory(dir=target.parent, prefix=".making-") as work:
+                made = Path(work) / "made.tar"
+                make(made)
+                made.rename(target)
+    return target
+
+
+def python(log: Log) -> Path:
+    """Return a layer with Python, a shell of busybox and certificates, 60 MB."""
+    root = debian.root_filesystem("python", PYTHON, FILES, log)
+
+    def make(target: Path) -> None:
+        images.layer_of(target, root)
+
+    return _kept("python", root.name, make, log)
+
+
+def sample(log: Log) -> Path:
+    """Return the archive of the sample server in all its versions; the load that is put on it is in there too."""
+    below = python(log)
+    files = {f"srv/{name}": (_HERE / f"sample_{name}").read_bytes() for name in ("server.py", "load.py")}
+
+    def make(target: Path) -> None:
+        above = images.layer(target.with_suffix(".layer"), files)
+        images.archive(target, [_sample(version, below, above) for version in SAMPLE_VERSIONS])
+
+    return _kept("sample", repr((below.name, sorted(files.items()), SAMPLE_VERSIONS)), make, log)
+
+
+def _sample(version: str, *layers: Path) -> images.Image:
+    environment: Mapping[str, str] = {"VERSION": version, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    return images.Image(f"{SAMPLE}:{version}", layers, ("python3", "/srv/server.py"), environment, _NOBODY)
