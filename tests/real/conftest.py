@@ -17,6 +17,7 @@ from tools.images import sample
 
 PREFIX = "test-real-"
 NODES = 2
+FIRST = "test_leaves_nothing.py"  # before the session has nodes of its own
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -28,6 +29,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.timeout(240, func_only=True))
         if lacks:
             item.add_marker(pytest.mark.skip(reason="no real nodes here: " + "; ".join(lacks)))
+    items.sort(key=lambda item: item.path.name != FIRST or item not in ours)
 
 
 @pytest.fixture(scope="session")
@@ -57,7 +59,20 @@ def operator(crew: Crew) -> Operator:
 
 
 @pytest.fixture
-def space(plane: Plane, request: pytest.FixtureRequest) -> Iterator[RealSpace]:
+def whole(plane: Plane) -> Iterator[None]:
+    """Every test leaves the cluster whole: what it switched off or cut is on again, and both nodes are ready."""
+    yield
+    status = plane.cluster.status()
+    for name, process in status.processes.items():
+        if not process.alive:
+            plane.cluster.start(name)
+    for name in status.real:
+        plane.cluster.node(name).heal()
+    RealSpace(plane, "default").nodes_ready(NODES)
+
+
+@pytest.fixture
+def space(plane: Plane, whole: None, request: pytest.FixtureRequest) -> Iterator[RealSpace]:
     """A namespace of the test's own."""
     name = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower())[:50].strip("-")
     plane.kube.call("post", "/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
@@ -71,16 +86,3 @@ def load(space: RealSpace) -> Iterator[Load]:
     found = Load(space)
     yield found
     found.stop()
-
-
-@pytest.fixture(autouse=True)
-def whole(plane: Plane) -> Iterator[None]:
-    """Every test leaves the cluster whole: what it switched off or cut is on again, and both nodes are ready."""
-    yield
-    status = plane.cluster.status()
-    for name, process in status.processes.items():
-        if not process.alive:
-            plane.cluster.start(name)
-    for name in status.real:
-        plane.cluster.node(name).heal()
-    RealSpace(plane, "default").nodes_ready(NODES)

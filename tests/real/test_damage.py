@@ -4,6 +4,7 @@
 import time
 
 import pytest
+from api.conftest import Crew
 from api.harness.kube import Recorder
 from api.harness.operators import Operator
 from api.harness.space import condition, is_true, live
@@ -13,6 +14,7 @@ from real.harness.space import RealSpace, service
 from real.harness.stages import Stages
 
 OFF = 60.0  # seconds that the API server is away
+DEPOSED = 3  # exit code
 
 
 def test_a_process_that_ends_is_started_again_by_its_kubelet(space: RealSpace, operator: Operator) -> None:
@@ -92,16 +94,17 @@ def test_a_node_is_cut_off_and_healed(space: RealSpace, operator: Operator) -> N
     print(f"partition: {stages}")
 
 
-def test_the_api_server_is_away_for_a_minute(space: RealSpace, operator: Operator, load: Load) -> None:
-    """Services serve on, the operator does nothing on what it remembers, and goes on by itself when the API server is back."""
+def test_the_api_server_is_away_for_a_minute(space: RealSpace, crew: Crew, load: Load) -> None:
+    """Services serve on; the operator ends when its lease runs out, and the next one does nothing on what it remembers: it looks first."""
+    operator = crew.one()
     space.create(service("shop", replicas=3))
     before = {each["metadata"]["uid"] for each in space.pods("shop")} if space.converged("shop", seconds=60) else set()
     load.start("shop")
     space.plane.cluster.stop("kube-apiserver", kill=True)
     time.sleep(OFF)
+    assert operator.process.wait(5) == DEPOSED, "who cannot renew must not go on"
     space.plane.cluster.start("kube-apiserver")
-    operator.leads(seconds=60)
-    assert operator.running
+    crew.one()
     space.converged("shop", seconds=60)
     assert {each["metadata"]["uid"] for each in space.pods("shop")} == before, "nobody was replaced for it"
     space.plane.kubectl("scale", "-n", space.name, "msvc/shop", "--replicas=4")
@@ -109,16 +112,18 @@ def test_the_api_server_is_away_for_a_minute(space: RealSpace, operator: Operato
     assert load.more(2).failed == ()
 
 
-def test_the_datastore_is_away_for_a_while(space: RealSpace, operator: Operator, load: Load) -> None:
+def test_the_datastore_is_away_for_a_while(space: RealSpace, crew: Crew, load: Load) -> None:
     """The API server answers, and can store nothing: the same, by another way to fail."""
+    operator = crew.one()
     space.create(service("shop", replicas=3))
     space.converged("shop", seconds=60)
     before = {each["metadata"]["uid"] for each in space.pods("shop")}
     load.start("shop")
     space.plane.cluster.stop("etcd", kill=True)
     time.sleep(OFF / 3)
+    assert operator.process.wait(5) == DEPOSED
     space.plane.cluster.start("etcd")
-    operator.leads(seconds=90)
+    crew.one()
     space.converged("shop", seconds=60)
     assert {each["metadata"]["uid"] for each in space.pods("shop")} == before
     space.version("shop", "1.1")

@@ -297,6 +297,12 @@ def test_a_folder_of_groups_that_cannot_be_written_is_told(tmp_path: Path) -> No
     assert [each.name for each in tmp_path.iterdir()] == ["cgroup.controllers"], "the trial leaves nothing"
 
 
+def test_an_ordinary_user_is_told_to_be_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing else is worth trying then."""
+    monkeypatch.setattr(requirements.os, "geteuid", lambda: 1000)
+    assert requirements.lacks() == ["real nodes need root: namespaces, mounts and control groups are made for them (sudo make cluster ...)"]
+
+
 def test_too_many_nodes_are_refused_before_anything_is_done() -> None:
     """A letter each: there are no more."""
     with pytest.raises(ClusterError, match="27 real nodes are too many: 26 at most"):
