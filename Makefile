@@ -61,8 +61,8 @@ $(STAMP): pyproject.toml uv.lock sdk/pyproject.toml $(if $(filter .uv/%,$(UV)),.
 	@.uv/bin/pip install --quiet --disable-pip-version-check uv
 
 .PHONY: test
-test: setup ## All tests: fast tiers, then the tier on a real API server (builds it on first use)
-	@$(PY) -m tools.tiers fast api
+test: setup ## All tests: fast tiers, then those on a real API server (built on first use) and, where they can be had, on real nodes
+	@$(PY) -m tools.tiers fast api real
 
 .PHONY: test-fast
 test-fast: setup ## The tiers that need no cluster
@@ -71,6 +71,10 @@ test-fast: setup ## The tiers that need no cluster
 .PHONY: test-api
 test-api: setup ## The tier on a real kube-apiserver, etcd, controller manager and scheduler
 	@$(PY) -m tools.tiers api
+
+.PHONY: test-real
+test-real: setup ## The tier on real nodes: services under load while nodes, networks, programs and the control plane are damaged; as root
+	@$(PY) -m tools.tiers real
 
 .PHONY: scenarios
 scenarios: setup ## The suites in the simulator: crashes, schedules, single faults, fuzz, small scope; tests/out/scenarios.json

@@ -11,9 +11,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 TIERS = {
-    "fast": ("unit, tables, properties, scenarios, exhaustive, conformance, cli, style: no cluster", ["-n", "auto", "--dist", "worksteal", "-m", "not api"]),
+    "fast": (
+        "unit, tables, properties, scenarios, exhaustive, conformance, cli, style: no cluster",
+        ["-n", "auto", "--dist", "worksteal", "-m", "not api and not real"],
+    ),
     "scenarios": ("the suites in the simulator, a part of fast", ["-n", "auto", "--dist", "worksteal", "tests/scenarios", "tests/exhaustive"]),
     "api": ("real kube-apiserver, etcd, controller manager, scheduler; pods on kwok nodes", ["-m", "api"]),
+    "real": ("real nodes: kubelets, containers, networks, under load and damage; as root", ["-m", "real"]),
 }
 SUMMARY = re.compile(r"^=+ (?P<counts>.*(?:passed|failed|error|skipped|no tests ran).*) in [0-9.]+s")
 

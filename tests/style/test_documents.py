@@ -208,3 +208,13 @@ def test_there_are_commands_and_wrong_ones_are_found():
     assert found == [["import", "-f", "-"], ["sandbox", "--", "bash"], ["status", "-x"]]
     assert [bool(complaint(words)) for words in found] == [False, False, True]
     assert complaint(["stats"]) and not complaint(["VERB"]) and not complaint(["status", "--help"])
+
+
+# --- damage
+
+
+def test_every_damage_has_a_page_that_names_its_test():
+    """Whoever reads what happens can run it; whoever adds a damage says what it means for people."""
+    tests = re.findall(r"^def (test_\w+)", text("tests/real/test_damage.py"), re.MULTILINE)
+    pages = "".join(text(name) for name in DOCS if name.startswith("docs/failures/"))
+    assert [name for name in tests if name not in pages] == []

@@ -135,7 +135,7 @@ def test_an_answer_byte_for_byte() -> None:
 
 def test_an_answer_ends_without_waiting_for_the_client(monkeypatch: pytest.MonkeyPatch) -> None:
     """A client may wait for the end of the connection, and close its own half only then."""
-    monkeypatch.setattr("drover_agent.server.LINGER", 3600.0)
+    monkeypatch.setattr("drover_agent.server.LINGER", 30.0)
 
     async def main() -> None:
         async with served() as (_, _, port):

@@ -156,7 +156,7 @@ def test_an_archive_holds_each_layer_once_and_every_digest_is_true(tmp_path: Pat
     """A runtime checks what it imports."""
     below = images.layer(tmp_path / "below", {"bin/sh": b"#!", "etc/x": b"y"}, links={"bin/ls": "sh"}, programs=["bin/sh"])
     above = images.layer(tmp_path / "above", {"app/main.py": b"print()"})
-    made = [images.Image("localhost/a:1", (below,)), images.Image("localhost/b:1", (below, above), ("python3",), {"A": "B"}, "65532:65532")]
+    made = [images.Image("localhost/a:1", (below,)), images.Image("localhost/b:1", (below, above), ("python3",), ("-x",), {"A": "B"}, "65532:65532")]
     with tarfile.open(images.archive(tmp_path / "images.tar", made)) as tar:
         names = tar.getnames()
         assert len(names) == len(set(names))
@@ -168,7 +168,9 @@ def test_an_archive_holds_each_layer_once_and_every_digest_is_true(tmp_path: Pat
     manifest = json.loads(blobs[index[1]["digest"].removeprefix("sha256:")])
     config = json.loads(blobs[manifest["config"]["digest"].removeprefix("sha256:")])
     assert config["rootfs"]["diff_ids"] == [each["digest"] for each in manifest["layers"]]
-    assert (config["config"]["Cmd"], config["config"]["User"], config["config"]["Env"][-1]) == (["python3"], "65532:65532", "A=B")
+    wanted = {"Cmd": ["python3"], "Entrypoint": ["-x"], "User": "65532:65532"}
+    assert {key: config["config"][key] for key in wanted} == wanted
+    assert config["config"]["Env"][-1] == "A=B"
 
 
 def test_a_layer_has_folders_programs_and_links(tmp_path: Path) -> None:

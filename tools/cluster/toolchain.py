@@ -48,14 +48,20 @@ def environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     return kept | ours
 
 
-def _installer() -> list[str]:
+def installer() -> list[str]:
+    """Return the beginning of a command line that installs Python packages.
+
+    Raises:
+        ClusterError: there is neither pip nor uv.
+
+    """
     if importlib.util.find_spec("pip"):
         return [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     if uv := shutil.which("uv"):
         return [uv, "pip", "install", "--quiet", "--python", sys.executable]
     if pip := shutil.which("pip3") or shutil.which("pip"):
         return [pip, "install", "--quiet", "--disable-pip-version-check"]
-    message = "no Go that is recent enough, and no pip or uv to install one: install Go, or pip for this Python"
+    message = "there is neither pip nor uv to install packages with: install one of them (apt-get install python3-pip)"
     raise ClusterError(message)
 
 
@@ -64,7 +70,7 @@ def _install(target: Path) -> None:
     with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
         fresh = Path(temporary) / "new"
         options = ["--no-deps", "--only-binary", ":all:", "--require-hashes", "--target", str(fresh)]
-        run([*_installer(), *options, "-r", str(REQUIREMENTS)])
+        run([*installer(), *options, "-r", str(REQUIREMENTS)])
         shutil.rmtree(target, ignore_errors=True)
         fresh.rename(target)
 

@@ -7,11 +7,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tools.cluster.cells import debian, images
+from tools.cluster.commands import run
 from tools.cluster.locks import locked_file
-from tools.cluster.paths import cache_folder
+from tools.cluster.paths import ROOT, cache_folder
+from tools.cluster.toolchain import installer
 
 Log = Callable[[str], object]
 SAMPLE = "localhost/drover-sample"
+OPERATOR = "docker.io/library/drover-operator:0.1.0"  # what `drover-operator:0.1.0` in a manifest means
 SAMPLE_VERSIONS = ("1.0", "1.1", "2.0", "broken")
 PYTHON = ("python3", "busybox-static", "ca-certificates")
 FILES = {
@@ -61,4 +64,31 @@ def sample(log: Log) -> Path:
 
 def _sample(version: str, *layers: Path) -> images.Image:
     environment: Mapping[str, str] = {"VERSION": version, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-    return images.Image(f"{SAMPLE}:{version}", layers, ("python3", "/srv/server.py"), environment, _NOBODY)
+    return images.Image(f"{SAMPLE}:{version}", layers, ("python3", "/srv/server.py"), environment=environment, user=_NOBODY)
+
+
+def operator(log: Log) -> Path:
+    """Return the archive of the operator, as the Dockerfile builds it: the package and what it needs, not root, nothing written.
+
+    Raises:
+        ClusterError: the packages cannot be had.
+
+    """
+    below, version = python(log), _python_version()
+    sources = [ROOT / "pyproject.toml", *sorted((ROOT / "operator").rglob("*.*")), *sorted((ROOT / "controllers").rglob("*.py"))]
+    key = hashlib.sha256(b"".join(file.read_bytes() for file in sources if file.is_file() and "__pycache__" not in file.parts)).hexdigest()
+
+    def make(target: Path) -> None:
+        site = target.parent / "site"
+        run([*installer(), "--python-version", version, "--only-binary", ":all:", "--no-binary", "drover-operator", "--target", str(site), str(ROOT)])
+        above = images.layer_of(target.with_suffix(".layer"), site, under="app")
+        environment = {"PYTHONPATH": "/app", "PYTHONDONTWRITEBYTECODE": "1"}
+        entry = ("python3", "-m", "drover_operator")
+        images.archive(target, [images.Image(OPERATOR, (below, above), ("run",), entry, environment, "65532:65532")])
+
+    return _kept("operator", f"{below.name} {version} {key}", make, log)
+
+
+def _python_version() -> str:
+    """The Python of the images, such as 3.11."""
+    return (debian.folder_of("python", PYTHON, FILES) / "usr/bin/python3").readlink().name.removeprefix("python")

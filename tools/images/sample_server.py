@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import cast
 from urllib.parse import parse_qs, urlsplit
 
 PORT = 8080
@@ -39,7 +40,11 @@ class Handler(BaseHTTPRequestHandler):
     """Answers one request."""
 
     protocol_version = "HTTP/1.1"
-    server: Server
+
+    @property
+    def mine(self) -> Server:
+        """The server, as what it is."""
+        return cast("Server", self.server)
 
     def do_GET(self) -> None:
         """Answer by path."""
@@ -47,21 +52,21 @@ class Handler(BaseHTTPRequestHandler):
         if where.path == "/exit":
             os._exit(3)
         if where.path == "/sick":
-            self.server.sick = True
+            self.mine.sick = True
         if where.path == "/load":
-            self._answer(200, {"activeRequests": self.server.active})
+            self._answer(200, {"activeRequests": self.mine.active})
         elif where.path == "/healthz":
-            self._answer(500 if self.server.sick else 200, {"sick": self.server.sick})
+            self._answer(500 if self.mine.sick else 200, {"sick": self.mine.sick})
         else:
             self._serve(float(parse_qs(where.query).get("wait", ["0"])[0]))
 
     def _serve(self, seconds: float) -> None:
-        self.server.count(1)
+        self.mine.count(1)
         try:
             time.sleep(min(seconds, 60.0))
             self._answer(200, {"pod": os.environ.get("HOSTNAME", ""), "version": os.environ.get("VERSION", "")})
         finally:
-            self.server.count(-1)
+            self.mine.count(-1)
 
     def _answer(self, code: int, body: object) -> None:
         data = json.dumps(body).encode()

@@ -21,11 +21,12 @@ _MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 @dataclass(frozen=True)
 class Image:
-    """One image: its name with tag, its layers from below as tar files, and how it is started."""
+    """One image: its name with tag, its layers from below as tar files, and how it is started: the entry point, then the command."""
 
     name: str
     layers: tuple[Path, ...]
     command: tuple[str, ...] = ("/bin/sh",)
+    entry: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
     user: str = ""  # such as "65532:65532"; root without it
 
@@ -115,6 +116,7 @@ class _Blobs:
             "os": "linux",
             "rootfs": {"type": "layers", "diff_ids": [each["digest"] for each in layers]},
             "config": {
+                "Entrypoint": list(image.entry),
                 "Cmd": list(image.command),
                 "Env": [f"{key}={value}" for key, value in {"PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", **image.environment}.items()],
                 **({"User": image.user} if image.user else {}),
