@@ -13,6 +13,7 @@ from real.harness.load import Load
 from real.harness.space import RealSpace
 
 from tools.cluster import real_nodes_lack
+from tools.images import operator as operator_image
 from tools.images import sample
 
 PREFIX = "test-real-"
@@ -35,8 +36,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
     """Two real nodes, with Drover's manifests."""
-    archive = sample(print)
-    with brought_up(tmp_path_factory.mktemp("real"), prefix=PREFIX, kwok_nodes=0, nodes=NODES, fast=True, images=[archive]) as found:
+    archives = [sample(print), operator_image(print)]
+    with brought_up(tmp_path_factory.mktemp("real"), prefix=PREFIX, kwok_nodes=0, nodes=NODES, fast=True, images=archives) as found:
         found.kubectl("delete", "deployment", "--all", "-n", SYSTEM)  # the operator of most tests is a process that a test can freeze
         yield found
 

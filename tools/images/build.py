@@ -16,7 +16,7 @@ Log = Callable[[str], object]
 SAMPLE = "localhost/drover-sample"
 OPERATOR = "docker.io/library/drover-operator:0.1.0"  # what `drover-operator:0.1.0` in a manifest means
 SAMPLE_VERSIONS = ("1.0", "1.1", "2.0", "broken")
-PYTHON = ("python3", "busybox-static", "ca-certificates")
+PYTHON = ("python3", "ca-certificates")  # no shell
 FILES = {
     "/etc/passwd": "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/bin/false\n",
     "/etc/group": "root:x:0:\nnogroup:x:65534:\n",
@@ -41,7 +41,7 @@ def _kept(name: str, key: str, make: Callable[[Path], object], log: Log) -> Path
 
 
 def python(log: Log) -> Path:
-    """Return a layer with Python, a shell of busybox and certificates, 60 MB."""
+    """Return a layer with Python and certificates, 60 MB."""
     root = debian.root_filesystem("python", PYTHON, FILES, log)
 
     def make(target: Path) -> None:

@@ -71,6 +71,9 @@ class Seen:
         named = body.get("preconditions" if self.verb == "delete" else "metadata") or {}
         return {key: named[key] for key in ("uid", "resourceVersion") if named.get(key)}
 
+    def __str__(self) -> str:
+        return f"{self.agent} to server {self.server} as epoch {self.epoch} of {self.holder}: {self.kind} {self.namespace}/{self.name} -> {self.outcome}"
+
     @property
     def kind(self) -> str:
         """As a program of the harness calls it."""
@@ -137,28 +140,43 @@ def take_over(seen: Iterable[Seen], epoch: int) -> Seen:
     return found[0]
 
 
+def idle(each: Seen, seen: Iterable[Seen]) -> bool:
+    """Whether it asked to delete what another term had already deleted and what only waits for its end.
+
+    To that the API server says yes and does nothing, and admission is not asked; with a shorter grace period it would be.
+    """
+    return each.verb == "delete" and any(
+        (other.verb, other.resource, other.namespace, other.name, other.accepted) == ("delete", each.resource, each.namespace, each.name, True)
+        and (other.epoch, other.holder) != (each.epoch, each.holder)
+        and other.received < each.answered
+        for other in seen
+    )
+
+
 @dataclass(frozen=True)
 class Lag:
-    """How long one server went on accepting an epoch that was over; seconds, from the answer to the write that ended it.
+    """How one server took leave of a term that was over; in seconds since it was.
 
-    `last` is the arrival of the last write of that epoch that it accepted, `done` the answer to that; `first` is the first refusal.
+    `last` is when the last write that it accepted of that term came in, `done` when it was answered; `first` is the answer to the first that
+    it refused. `behind` are those accepted that came in when the term was over, `relapses` those that came in after a refusal.
     """
 
     server: str
     last: float
     done: float
     first: float
-    accepted: int
     refused: int
-    relapses: list[Seen]
+    behind: tuple[Seen, ...]
+    relapses: tuple[Seen, ...]
 
     def __str__(self) -> str:
-        ms = [f"{1000 * each:+.1f} ms" for each in (self.last, self.done, self.first)]
-        return f"server {self.server}: last accepted came in {ms[0]}, answered {ms[1]}; first refusal {ms[2]}; refused {self.refused}, came in later and accepted {self.accepted}"
+        last, done, first = (f"{1000 * each:+.1f} ms" for each in (self.last, self.done, self.first))
+        late = f"{len(self.behind)} came in late and were accepted, {len(self.relapses)} after a refusal"
+        return f"  server {self.server}: last accepted came in at {last}, answered at {done}; first refusal at {first}; {late}; {self.refused} refused"
 
 
-def lag(server: str, old: Sequence[Seen], end: float) -> Lag:
-    """How that server took leave of an epoch that was over at `end`; `old` are the writes that proved it."""
+def lag(server: str, old: Iterable[Seen], end: float) -> Lag:
+    """How that server took leave of a term that was over at `end`; `old` are the writes of that term."""
     mine = [each for each in old if each.server == server]
     accepted, refused = [each for each in mine if each.accepted], [each for each in mine if each.fenced]
     assert accepted and refused, f"server {server} accepted {len(accepted)} and refused {len(refused)}: there is nothing to measure"
@@ -168,14 +186,14 @@ def lag(server: str, old: Sequence[Seen], end: float) -> Lag:
         last=max(each.received for each in accepted) - end,
         done=max(each.answered for each in accepted) - end,
         first=first - end,
-        accepted=sum(each.received > end for each in accepted),
         refused=len(refused),
-        relapses=[each for each in accepted if each.received > first],
+        behind=tuple(each for each in accepted if each.received > end),
+        relapses=tuple(each for each in accepted if each.received > first),
     )
 
 
 def effects(changes: Iterable[Change], after: int, agents: Sequence[str]) -> list[Change]:
-    """What those agents changed in the store after that version, by the marks that their writes leave, as the store tells it."""
+    """What those agents made or changed in the store after that version, by the marks that their writes leave, as the store tells it."""
     found, before = list[Change](), dict[str, set[str]]()
     for change in sorted(changes, key=lambda each: each.version):
         item = change.item

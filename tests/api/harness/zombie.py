@@ -365,7 +365,8 @@ async def volley(zombie: Zombie) -> None:
     liar, salvo = Liar(proof(zombie.plan["epoch"], zombie.plan["holder"])), zombie.plan["salvo"]
     ways = {route: zombie.transport(route) for route in zombie.routes}
     shots = [(Blunt(way, liar, patience=0.0), route) for route, way in ways.items() for _ in range(salvo)]  # each a client: no queue but the wire
-    await asyncio.gather(*(zombie.write(client, route, "status bare") for client, route in shots))
+    await asyncio.gather(*(zombie.write(client, route, "create") for client, route in shots))
+    zombie.sorts.accepted = False
     tell("warm", outcomes=Counter(each.outcome for each in zombie.records))
     await zombie.begin.wait()
     names = itertools.cycle(zombie.plan["shots"])
