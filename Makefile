@@ -23,6 +23,10 @@ STAMP := .venv/.drover-setup
 demo: setup ## Show the main job on a local control plane; FROM=DIR imports and runs your own Deployments
 	$(PY) -m tools.demo $(if $(FROM),--from "$(FROM)")
 
+.PHONY: demo-damage
+demo-damage: setup ## The same shop on real nodes, as root: a power cut and a partition, with the live view
+	$(PY) -m tools.demo --damage
+
 .PHONY: demo-down
 demo-down: ## Stop the demonstration: operator, cluster and all
 	@python3 -m tools.cluster down --name demo

@@ -35,7 +35,8 @@ ZOMBIE, BYSTANDER, NAMESAKE = "api.harness.zombie", "api.harness.bystander", "te
 MOST_LAG = 1.0  # seconds that an API server may go on believing in a term that is over
 LATE = 5000  # writes of the deposed leader after it is thawed, on each control plane
 LEASE_SECONDS = (3.0, 2.0, 0.5)
-PAUSE = 0.02  # seconds from one write of a bystander to its next, for each user and resource
+PAUSE = 0.005  # seconds from one write of a bystander to its next
+OFTEN = 0.02  # seconds in which it has to have made one
 LONG = "15/10/2"  # the times of an operator that nobody told others
 FLEETS = pytest.mark.parametrize("fleet", ["one", "three"], indirect=True)
 THREE = pytest.mark.parametrize("fleet", ["three"], indirect=True)
@@ -332,7 +333,7 @@ def test_a_server_that_was_frozen_too_harms_nothing(fleet: Crew, room: Space, pr
     salvo = task(
         room, "volley", "volley", holder="before", epoch=old, salvo=96, routes={slow: servers(plane)[slow]}, sorts=["create"], pause=0.01, refusals=100
     )
-    salvo |= {name: [one for pair in zip(taken[name], left[name], strict=True) for one in pair] for name in taken}
+    salvo |= {"own": mixed(taken["own"], left["own"], 2), "doomed": mixed(taken["doomed"], left["doomed"], 1)}
     volley = Program(plane, ZOMBIE, {**salvo, "shots": ["patch", "status", "delete", "create"]})
     programs.append(volley)
     assert volley.until("warm")["outcomes"] == {"accepted": 96}
@@ -364,6 +365,11 @@ def test_a_server_that_was_frozen_too_harms_nothing(fleet: Crew, room: Space, pr
     assert {name: fast.get("pods", room.name, name)["metadata"]["resourceVersion"] for name in kept} == kept
     fast.close()
     writer.close()
+
+
+def mixed(some: list[Body], others: list[Body], turn: int) -> list[Body]:
+    """Both in turn, so many of each at a time: kinds of writes that come in turn meet some of both."""
+    return [each for first in range(0, len(some), turn) for each in (*some[first : first + turn], *others[first : first + turn])]
 
 
 def rewritten(writer: Kube, room: Space, each: Body, headers: Body) -> str:
@@ -425,9 +431,9 @@ def test_of_two_with_one_name_the_later_one_leads(fleet: Crew, room: Space, prog
     late = [each for each in seen if each.user == WRITER and each.received > end.answered and each.resource != "events"]
     print(f"\nwrites after the take-over, {rounds} rollouts before it:")
     print(judge.tally((f"{'the first' if each.epoch == str(old) else 'the second'}, {each.agent}", each.outcome) for each in late))
-    farewell(room, seen, old, "twin", end.answered)
+    known = end.answered + max(each.first for each in farewell(room, seen, old, "twin", end.answered))
     assert {each.holder for each in late} == {"twin"}
-    assert {each.epoch for each in late if each.agent == "drover-operator" and each.accepted and each.received > end.answered + MOST_LAG} == {str(old + 1)}
+    assert {each.epoch for each in late if each.accepted and each.received > known} == {str(old + 1)}
 
 
 # --- the Lease is gone
@@ -459,8 +465,8 @@ def ordinary(room: Space) -> Path:
 def test_nobody_is_refused_while_the_lease_is_gone(fleet: Crew, room: Space, programs: list[Program]) -> None:
     """The Lease is deleted under a leader, by the one user whom the policy lets: the standby makes it anew with a higher epoch.
 
-    All through it an administrator and an ordinary account write ConfigMaps, labelled pods and services, 50 times a second each and to every
-    server: 0 refusals. The old leader ends with exit code 3; from then on each server refuses its epoch, 50 times out of 50.
+    All through it an administrator and an ordinary account write ConfigMaps, labelled pods and services, more than 50 times a second and to
+    every server: 0 refusals. The old leader ends with exit code 3; from then on each server refuses its epoch, 50 times out of 50.
     """
     plane = room.plane
     pair = [fleet.start(), fleet.start()]
@@ -474,7 +480,7 @@ def test_nobody_is_refused_while_the_lease_is_gone(fleet: Crew, room: Space, pro
     assert floor(plane) == old["leaseTransitions"]
     users = {"admin": str(plane.cluster.kubeconfig), "ordinary": str(ordinary(room))}
     moment = judge.mark(plane)
-    others = Program(plane, BYSTANDER, {"users": users, "namespace": room.name, "routes": judge.routes(plane), "pause": PAUSE, "warm": 30})
+    others = Program(plane, BYSTANDER, {"users": users, "namespace": room.name, "routes": judge.routes(plane), "pause": PAUSE, "warm": 100})
     double = Program(plane, ZOMBIE, double_of(room, old["holderIdentity"], old["leaseTransitions"], refusals=50))
     programs += [others, double]
     others.until("writing")
@@ -497,16 +503,19 @@ def test_nobody_is_refused_while_the_lease_is_gone(fleet: Crew, room: Space, pro
 
     starts = sorted(each["sent"] for each in records)
     without = [each for each in records if gone.version < each["version"] < back.version]
-    longest = max(later - earlier for earlier, later in itertools.pairwise(starts))
+    gaps = [later - earlier for earlier, later in itertools.pairwise(starts)]
+    mean = sum(gaps) / len(gaps)
     print(f"\nwithout the Lease for {back.at - gone.at:.2f} s; writes of others: {len(records)} in {starts[-1] - starts[0]:.1f} s, {len(without)} without it,")
-    print(f"{1000 * (starts[-1] - starts[0]) / len(starts):.1f} ms between two, {1000 * longest:.0f} ms at most:")
+    print(
+        f"{1000 * mean:.1f} ms between two, {100 * sum(each <= OFTEN for each in gaps) / len(gaps):.1f} % within {1000 * OFTEN:.0f} ms, {1000 * max(gaps):.0f} ms at most:"
+    )
     print(judge.tally((each["kind"], each["outcome"]) for each in records))
     assert {each["outcome"] for each in records} == {"accepted"}
     assert {each["kind"].split()[0] + each["kind"].split()[2] for each in without} == {
         f"{user}{plural}" for user in users for plural in ("configmaps", "pods", "managedservices")
     }
     assert {each["route"] for each in without} == set(judge.routes(plane))
-    assert (starts[-1] - starts[0]) / len(starts) <= PAUSE
+    assert mean <= OFTEN
     seen = [each for each in judge.since(plane, moment) if each.namespace in (room.name, SYSTEM)]
     farewell(room, seen, old["leaseTransitions"], old["holderIdentity"], judge.take_over(seen, old["leaseTransitions"] + 1).answered)
 

@@ -3,8 +3,11 @@
 
 import hashlib
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from tools.cluster.cells import debian, images
 from tools.cluster.commands import run
@@ -15,6 +18,7 @@ from tools.cluster.toolchain import installer
 Log = Callable[[str], object]
 SAMPLE = "localhost/drover-sample"
 OPERATOR = "docker.io/library/drover-operator:0.1.0"  # what `drover-operator:0.1.0` in a manifest means
+SHOP, SHOP_VERSIONS = ROOT / "manifests/samples/shop", ("1.0.0", "1.1.0")
 SAMPLE_VERSIONS = ("1.0", "1.1", "2.0", "broken")
 PYTHON = ("python3", "ca-certificates")  # no shell
 FILES = {
@@ -57,14 +61,32 @@ def sample(log: Log) -> Path:
 
     def make(target: Path) -> None:
         above = images.layer(target.with_suffix(".layer"), files)
-        images.archive(target, [_sample(version, below, above) for version in SAMPLE_VERSIONS])
+        images.archive(target, [_served(SAMPLE, version, 8080, below, above) for version in SAMPLE_VERSIONS])
 
     return _kept("sample", repr((below.name, sorted(files.items()), SAMPLE_VERSIONS)), make, log)
 
 
-def _sample(version: str, *layers: Path) -> images.Image:
-    environment: Mapping[str, str] = {"VERSION": version, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-    return images.Image(f"{SAMPLE}:{version}", layers, ("python3", "/srv/server.py"), environment=environment, user=_NOBODY)
+def shop(log: Log) -> Path:
+    """Return the archive of all images that the sample shop names, and of the next version of each: the sample server in many names."""
+    below = python(log)
+    files = {"srv/server.py": (_HERE / "sample_server.py").read_bytes()}
+    containers = [each["spec"]["template"]["spec"]["containers"][0] for each in _manifests(SHOP) if each["kind"] == "ManagedService"]
+    ports = {each["image"].partition(":")[0]: each["ports"][0]["containerPort"] for each in containers}
+
+    def make(target: Path) -> None:
+        above = images.layer(target.with_suffix(".layer"), files)
+        images.archive(target, [_served(name, version, port, below, above) for name, port in ports.items() for version in SHOP_VERSIONS])
+
+    return _kept("shop", repr((below.name, files, ports, SHOP_VERSIONS)), make, log)
+
+
+def _manifests(folder: Path) -> list[dict[str, Any]]:
+    return [body for file in sorted(folder.glob("*.yaml")) for body in yaml.safe_load_all(file.read_text())]
+
+
+def _served(name: str, version: str, port: int, *layers: Path) -> images.Image:
+    environment = {"VERSION": version, "PORT": str(port), "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    return images.Image(f"{name}:{version}", layers, ("python3", "/srv/server.py"), environment=environment, user=_NOBODY)
 
 
 def operator(log: Log) -> Path:

@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import cast
 from urllib.parse import parse_qs, urlsplit
 
-PORT = 8080
+PORT = int(os.environ.get("PORT", "8080"))
 
 
 class Server(ThreadingHTTPServer):

@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Everybody else: an administrator and an ordinary account who write what the fence looks at, without a pause. `python -m api.harness.bystander TASK`.
 
-Each of them keeps up one stream of writes to each resource, spread over all ways to the API servers in turn: an object is made, patched
-eight times and deleted. The streams begin a write every `pause` seconds until STOP; what became of each is in the records.
+A write begins every `pause` seconds until STOP, whatever became of those before it: of each user to each resource in turn, and by each way
+to the API servers. An object is made, patched eight times and deleted; what became of each write is in the records.
 """
 
 import asyncio
 import itertools
 import json
 import time
-from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from api.harness.zombie import SPEC, Record, outcome
 
 from drover_operator.api.resource import CONFIG_MAPS, MANAGED_SERVICES, PODS, Resource
 from drover_operator.kube.auth import connect
-from drover_operator.kube.client import Client
+from drover_operator.kube.client import Client, Written
 from drover_operator.kube.errors import KubeError
 from drover_operator.kube.http import HttpTransport
 
@@ -33,73 +32,79 @@ BODIES: dict[str, tuple[Resource[Any], dict[str, Any]]] = {
 PATCHES = 8
 
 
-class Stream:
-    """The writes of one user to one resource."""
+LANES = 4  # objects of each user and resource that are written to side by side
 
-    def __init__(self, user: str, plural: str, clients: Mapping[str, Client], plan: dict[str, Any], records: list[Record]) -> None:
-        self._user, self._plural, self._space = user, plural, plan["namespace"]
+
+class Lane:
+    """The writes of one user to one object after the other; one at a time."""
+
+    def __init__(self, number: int, user: str, plural: str, clients: list[tuple[str, Client]], space: str) -> None:
+        self._number, self._user, self._plural, self._clients, self._space = number, user, plural, clients, space
         self._resource, self._body = BODIES[plural]
-        self._clients = itertools.cycle(clients.items())
-        self._pause: float = plan["pause"]
-        self._records = records
-        self.made = 0
+        self._steps, self._uid = 0, ""
+        self.busy = False
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Begin a write every pause; one that takes longer than that delays the next."""
-        loop = asyncio.get_running_loop()
-        due = loop.time()
-        for life in itertools.count():
-            uid = ""
-            for step in range(PATCHES + 2):
-                if stop.is_set():
-                    return
-                uid = await self._write(f"{self._user}-{self._plural}-{life}", step, uid)
-                due = max(due + self._pause, loop.time() - self._pause)
-                await asyncio.sleep(due - loop.time())
-
-    async def _write(self, name: str, step: int, uid: str) -> str:
-        route, client = next(self._clients)
+    async def step(self, records: list[Record]) -> None:
+        """The next write."""
+        life, step = divmod(self._steps, PATCHES + 2)
+        route, client = self._clients[(self._number + self._steps) % len(self._clients)]
+        self._steps += 1
+        name = f"{self._user}-{self._plural}-{self._number}-{life}"
         verb = "create" if not step else "patch" if step <= PATCHES else "delete"
-        sent, error, version = time.time(), None, 0
+        self.busy, error, version, sent = True, None, 0, time.time()
         try:
-            if verb == "create":
-                body = {"apiVersion": self._resource.api_version, **self._body, "metadata": {**self._body.get("metadata", {}), "name": name}}
-                written = await client.create(self._resource, self._space, body)
-            elif verb == "patch":
-                written = await client.patch(self._resource, self._space, name, {"metadata": {"annotations": {"step": str(step)}}})
-            else:
-                written = await client.delete(self._resource, self._space, name, uid=uid)
-            uid, version = written.uid, written.version
+            written = await self._write(client, verb, name)
+            self._uid, version = written.uid, written.version
         except KubeError as caught:
             error = caught
-        self._records.append(
-            Record(f"{self._user} {verb} {self._plural}", route, name, f"{outcome(error)}: {error}" if error else outcome(None), version, sent, time.time())
-        )
-        self.made += 1
-        return uid
+        finally:
+            self.busy = False
+        became = outcome(error) if error is None else f"{outcome(error)}: {error}"
+        records.append(Record(f"{self._user} {verb} {self._plural}", route, name, became, version, sent, time.time()))
+
+    async def _write(self, client: Client, verb: str, name: str) -> Written:
+        match verb:
+            case "create":
+                body = {"apiVersion": self._resource.api_version, **self._body, "metadata": {**self._body.get("metadata", {}), "name": name}}
+                return await client.create(self._resource, self._space, body)
+            case "patch":
+                return await client.patch(self._resource, self._space, name, {"metadata": {"annotations": {"step": str(self._steps)}}})
+            case _:
+                return await client.delete(self._resource, self._space, name, uid=self._uid)
+
+
+async def write_on(lanes: list[Lane], records: list[Record], pause: float, warm: int) -> None:
+    """Begin a write every pause on the next lane that has none on its way, until STOP."""
+    stop, turns = asyncio.Event(), itertools.cycle(lanes)
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(STOP, stop.set)
+    due, said = loop.time(), False
+    async with asyncio.TaskGroup() as group:
+        while not stop.is_set():
+            lane = next((each for each in itertools.islice(turns, len(lanes)) if not each.busy), None)
+            if lane is not None:
+                lane.busy = True
+                group.create_task(lane.step(records))
+            if len(records) >= warm and not said:
+                said = True
+                tell("writing", written=len(records))
+            due = max(due + pause, loop.time())
+            await asyncio.sleep(due - loop.time())
 
 
 async def main() -> None:
     """Write until STOP."""
-    plan, stop, records = task(), asyncio.Event(), list[Record]()
-    asyncio.get_running_loop().add_signal_handler(STOP, stop.set)
+    plan, records = task(), list[Record]()
     users = {user: connect(kubeconfig) for user, kubeconfig in plan["users"].items()}
     ways = {user: {route: HttpTransport(replace(each, server=url), agent=user) for route, url in plan["routes"].items()} for user, each in users.items()}
-    streams = [
-        Stream(user, plural, {route: Client(way, patience=0.0) for route, way in some.items()}, plan, records)
-        for user, some in ways.items()
-        for plural in BODIES
-    ]
-    tasks = [asyncio.create_task(each.run(stop)) for each in streams]
+    clients = {user: [(route, Client(way, patience=0.0)) for route, way in some.items()] for user, some in ways.items()}
+    kinds = itertools.product(range(LANES), users, BODIES)
     try:
-        while not all(each.made >= plan["warm"] for each in streams) and not stop.is_set():
-            await asyncio.wait(tasks, timeout=plan["pause"], return_when=asyncio.FIRST_EXCEPTION)
-        tell("writing", streams=len(streams), written=len(records))
-        await asyncio.gather(*tasks)
+        lanes = [Lane(number, user, plural, clients[user], plan["namespace"]) for number, (_, user, plural) in enumerate(kinds)]
+        await write_on(lanes, records, plan["pause"], plan["warm"])
     finally:
-        for some in ways.values():
-            for way in some.values():
-                await way.close()
+        for way in (way for some in ways.values() for way in some.values()):
+            await way.close()
     Path(plan["records"]).write_text(json.dumps([asdict(each) for each in records]))
     tell("done", records=plan["records"])
 

@@ -4,11 +4,13 @@
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
 from tools.cluster.cells import cgroups
+from tools.cluster.paths import clusters_folder
 
 TOOLS = {
     "unshare": "util-linux",
@@ -39,7 +41,7 @@ def lacks() -> list[str]:
     """Return what this machine lacks for real nodes, each in one line; nothing if they can be had."""
     if os.geteuid():
         return ["real nodes need root: namespaces, mounts and control groups are made for them (sudo make cluster ...)"]
-    return [*_tools(shutil.which), *_kernel(Path("/proc/filesystems").read_text()), *_groups(cgroups.ROOT)] or list(_tried())
+    return [*_tools(shutil.which), *_kernel(Path("/proc/filesystems").read_text()), *_groups(cgroups.ROOT)] or [*_tried(), *_layers(clusters_folder())]
 
 
 def _tools(find: Callable[[str], str | None]) -> list[str]:
@@ -74,3 +76,15 @@ def _tried() -> Iterable[str]:
         done = subprocess.run(words, capture_output=True, check=False, timeout=30)
         if done.returncode:
             yield why
+
+
+def _layers(folder: Path) -> Iterable[str]:
+    """Try to mount an overlay whose upper layer is where nodes keep their images."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".trial-") as trial:
+        for name in ("lower", "upper", "work", "root"):
+            (Path(trial) / name).mkdir()
+        options = ",".join(f"{name}dir={trial}/{name}" for name in ("lower", "upper", "work"))
+        words = ("unshare", "--mount", "mount", "-t", "overlay", "-o", options, "drover", f"{trial}/root")
+        if subprocess.run(words, capture_output=True, check=False, timeout=30).returncode:
+            yield f"{folder} is on a file system that cannot hold layers of images (an overlay itself?): set DROVER_STATE to a folder on ext4 or xfs"
