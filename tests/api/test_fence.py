@@ -34,10 +34,11 @@ KEEPER = "system:serviceaccount:kube-system:namespace-controller"  # whom the po
 ZOMBIE, BYSTANDER, NAMESAKE = "api.harness.zombie", "api.harness.bystander", "tests/api/harness/namesake.py"
 MOST_LAG = 1.0  # seconds that an API server may go on believing in a term that is over
 LATE = 5000  # writes of the deposed leader after it is thawed, on each control plane
-LEASE_SECONDS = (3.0, 2.0, 0.5)
+ZOMBIE_LEASE = (3.0, 2.5, 0.3)  # seconds: how long it lasts, how long it is believed in, how often it is renewed
 PAUSE = 0.005  # seconds from one write of a bystander to its next
 OFTEN = 0.02  # seconds in which it has to have made one
-LONG = "15/10/2"  # the times of an operator that nobody told others
+SHORT, LONG = "3/2/0.5", "15/10/2"  # times of an operator: those of the tests, and those of every day
+STEADY = "9/6/0.5"  # where something else is the subject: no slow machine costs it its office
 FLEETS = pytest.mark.parametrize("fleet", ["one", "three"], indirect=True)
 THREE = pytest.mark.parametrize("fleet", ["three"], indirect=True)
 
@@ -72,8 +73,9 @@ def long_election(request: pytest.FixtureRequest) -> Iterator["Future[Succession
 
 
 @pytest.fixture
-def fleet(request: pytest.FixtureRequest, long_election: "Future[Succession] | None") -> Iterator[Crew]:
+def fleet(request: pytest.FixtureRequest, long_election: "Future[Succession] | None", monkeypatch: pytest.MonkeyPatch) -> Iterator[Crew]:
     """The operators of a control plane with one API server or with three; none runs at first."""
+    monkeypatch.setattr(operators, "TIMES", STEADY)
     if request.param == "three" and long_election is not None:
         long_election.exception(90)
     crew = request.getfixturevalue("alone" if request.param == "one" else "wide")
@@ -218,7 +220,7 @@ def double_of(room: Space, holder: str, epoch: int, *, refusals: int) -> Body:
     """The task of a process that has a leader's very proof, and writes with it to each server all the time."""
     pods = [each for number in servers(room.plane) for each in prey(room, f"beside-{epoch}-{number}", 1)]
     return task(
-        room, "double", "double", holder=holder, epoch=epoch, bare=pods, routes=servers(room.plane), sorts=["status bare"], pause=0.01, refusals=refusals
+        room, "double", "double", holder=holder, epoch=epoch, bare=pods, routes=servers(room.plane), sorts=["status bare"], pause=0.02, refusals=refusals
     )
 
 
@@ -255,7 +257,7 @@ def test_a_thawed_leader_leaves_nothing_behind(fleet: Crew, room: Space, program
     room.phase("quiet", "Run")
     with plane.kube.watch("leases", SYSTEM) as leases, plane.kube.watch("pods", room.name) as pods, plane.kube.watch("managedservices", room.name) as services:
         moment = judge.mark(plane)
-        attack = task(room, "leader", "zombie", holder="zombie", lease=LEASE_SECONDS, warm=500, attempts=LATE, routes=routes, held=held, **ours)
+        attack = task(room, "leader", "zombie", holder="zombie", lease=ZOMBIE_LEASE, warm=300, attempts=LATE, routes=routes, held=held, **ours)
         attack["bare"] = ours["bare"] + [target(each) for each in room.pods("shop")]
         attack |= {"services": [target(room.get("quiet"))], "served": [target(room.get("shop"))]}
         zombie = Program(plane, ZOMBIE, attack)
@@ -476,20 +478,21 @@ def test_nobody_is_refused_while_the_lease_is_gone(fleet: Crew, room: Space, pro
     proves(room, "none", "nobody", accepted=False)
     room.create(service("shop", replicas=1))
     room.converged("shop")
-    old = lease(plane)
-    assert floor(plane) == old["leaseTransitions"]
     users = {"admin": str(plane.cluster.kubeconfig), "ordinary": str(ordinary(room))}
-    moment = judge.mark(plane)
     others = Program(plane, BYSTANDER, {"users": users, "namespace": room.name, "routes": judge.routes(plane), "pause": PAUSE, "warm": 100})
-    double = Program(plane, ZOMBIE, double_of(room, old["holderIdentity"], old["leaseTransitions"], refusals=50))
-    programs += [others, double]
+    programs.append(others)
     others.until("writing")
+    moment, old = judge.mark(plane), lease(plane)
+    assert (old["holderIdentity"], floor(plane)) == (leader.identity, old["leaseTransitions"])
+    double = Program(plane, ZOMBIE, double_of(room, old["holderIdentity"], old["leaseTransitions"], refusals=50))
+    programs.append(double)
     double.until("writing")
     with plane.kube.watch("leases", SYSTEM) as leases:
         plane.kube.call("delete", path("leases", SYSTEM, LEASE), headers={"Impersonate-User": KEEPER})
         gone = until(
             lambda: next((each for each in list(leases.changes) if each.kind == "DELETED" and each.item["metadata"]["name"] == LEASE), None), "it is gone"
         )
+        assert term(gone) == (old["leaseTransitions"], leader.identity)
         back = begins(leases, old["leaseTransitions"])
     assert leader.process.wait(10) == 3, leader.tail()
     double.done()
@@ -547,10 +550,11 @@ def succession(plane: Plane, trio: list[Operator], *, seconds: float) -> Success
 
 
 @FLEETS
-def test_how_long_nobody_leads(fleet: Crew) -> None:
+def test_how_long_nobody_leads(fleet: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
     """At 3/2/0.5 s a standby leads within 1 s of a clean stop (SIGTERM), and within 4 s of a SIGKILL."""
+    monkeypatch.setattr(operators, "TIMES", SHORT)
     found = succession(fleet.plane, [fleet.start() for _ in range(3)], seconds=20.0)
-    print(f"\nnobody leads at 3/2/0.5 s: {found.stopped:.2f} s after SIGTERM, {found.killed:.2f} s after SIGKILL")
+    print(f"\nnobody leads at {SHORT} s: {found.stopped:.2f} s after SIGTERM, {found.killed:.2f} s after SIGKILL")
     assert found.stopped <= 1.0
     assert found.killed <= 4.0
 

@@ -95,11 +95,13 @@ def test_the_tool_is_killed_while_it_brings_nodes_up(after: float) -> None:
     before, name = machine(), f"test-killed-{os.getpid()}"
     command = [sys.executable, "-m", "tools.cluster", "up", "--name", name, "--nodes", "2", "--kwok-nodes", "0"]
     tool = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    with pytest.raises(subprocess.TimeoutExpired):
-        tool.wait(after)
-    tool.send_signal(signal.SIGKILL)
-    tool.wait(10)
-    Cluster(name).down()
+    try:
+        with pytest.raises(subprocess.TimeoutExpired):
+            tool.wait(after)
+    finally:
+        tool.send_signal(signal.SIGKILL)
+        tool.wait(10)
+        Cluster(name).down()
     same(before)
 
 
