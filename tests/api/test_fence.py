@@ -35,7 +35,7 @@ ZOMBIE, BYSTANDER, NAMESAKE = "api.harness.zombie", "api.harness.bystander", "te
 MOST_LAG = 1.0  # seconds that an API server may go on believing in a term that is over
 LATE = 5000  # writes of the deposed leader after it is thawed, on each control plane
 ZOMBIE_LEASE = (3.0, 2.5, 0.3)  # seconds: how long it lasts, how long it is believed in, how often it is renewed
-PAUSE = 0.005  # seconds from one write of a bystander to its next
+PAUSE = 0.01  # seconds from one write of a bystander to its next
 OFTEN = 0.02  # seconds in which it has to have made one
 SHORT, LONG = "3/2/0.5", "15/10/2"  # times of an operator: those of the tests, and those of every day
 STEADY = "9/6/0.5"  # where something else is the subject: no slow machine costs it its office
@@ -220,7 +220,7 @@ def double_of(room: Space, holder: str, epoch: int, *, refusals: int) -> Body:
     """The task of a process that has a leader's very proof, and writes with it to each server all the time."""
     pods = [each for number in servers(room.plane) for each in prey(room, f"beside-{epoch}-{number}", 1)]
     return task(
-        room, "double", "double", holder=holder, epoch=epoch, bare=pods, routes=servers(room.plane), sorts=["status bare"], pause=0.02, refusals=refusals
+        room, "double", "double", holder=holder, epoch=epoch, bare=pods, routes=servers(room.plane), sorts=["status bare"], pause=0.03, refusals=refusals
     )
 
 
@@ -248,10 +248,10 @@ def test_a_thawed_leader_leaves_nothing_behind(fleet: Crew, room: Space, program
     plane = room.plane
     fleet.one()
     proves(room, "none", "nobody", accepted=False)
-    room.create(service("shop", replicas=4))
+    room.create(service("shop", replicas=3))
     room.create(service("quiet", replicas=0))
     routes = judge.routes(plane)
-    ours = {name: prey(room, name, 16) for name in ("own", "doomed", "bare")}
+    ours = {name: prey(room, name, 8) for name in ("own", "doomed", "bare")}
     held = {route: prey(room, f"held-{route}", 9) for route in routes}
     room.converged("shop")
     room.phase("quiet", "Run")
@@ -265,7 +265,7 @@ def test_a_thawed_leader_leaves_nothing_behind(fleet: Crew, room: Space, program
         fleet.stop()
         old = zombie.until("leading")["epoch"]
         ready(fleet.start())
-        double = Program(plane, ZOMBIE, double_of(room, "zombie", old, refusals=100))
+        double = Program(plane, ZOMBIE, double_of(room, "zombie", old, refusals=50))
         programs.append(double)
         double.until("writing")
         zombie.signal(START)
@@ -465,16 +465,13 @@ def ordinary(room: Space) -> Path:
 
 @FLEETS
 def test_nobody_is_refused_while_the_lease_is_gone(fleet: Crew, room: Space, programs: list[Program]) -> None:
-    """The Lease is deleted under a leader, by the one user whom the policy lets: the standby makes it anew with a higher epoch.
+    """The Lease is deleted under a leader, by the one user whom the policy lets: the next operator makes it anew, with a higher epoch.
 
     All through it an administrator and an ordinary account write ConfigMaps, labelled pods and services, more than 50 times a second and to
     every server: 0 refusals. The old leader ends with exit code 3; from then on each server refuses its epoch, 50 times out of 50.
     """
     plane = room.plane
-    pair = [fleet.start(), fleet.start()]
-    ready(*pair)
-    leader = until(lambda: next((each for each in pair if each.leading), None), "one leads", seen=fleet.tail)
-    standby = next(each for each in pair if each is not leader)
+    leader = fleet.start().leads()
     proves(room, "none", "nobody", accepted=False)
     room.create(service("shop", replicas=1))
     room.converged("shop")
@@ -493,12 +490,13 @@ def test_nobody_is_refused_while_the_lease_is_gone(fleet: Crew, room: Space, pro
             lambda: next((each for each in list(leases.changes) if each.kind == "DELETED" and each.item["metadata"]["name"] == LEASE), None), "it is gone"
         )
         assert term(gone) == (old["leaseTransitions"], leader.identity)
+        assert leader.process.wait(10) == 3, leader.tail()
+        later = fleet.start()
         back = begins(leases, old["leaseTransitions"])
-    assert leader.process.wait(10) == 3, leader.tail()
     double.done()
     others.signal(STOP)
     records = others.done()
-    assert term(back) == (old["leaseTransitions"] + 1, standby.identity)
+    assert term(back) == (old["leaseTransitions"] + 1, later.identity)
     assert back.item["metadata"]["uid"] != gone.item["metadata"]["uid"]
     assert floor(plane) == lease(plane)["leaseTransitions"] == old["leaseTransitions"] + 1
     room.patch("shop", {"spec": {"replicas": 2}})
@@ -549,18 +547,24 @@ def succession(plane: Plane, trio: list[Operator], *, seconds: float) -> Success
     return Succession(*took)
 
 
-@FLEETS
-def test_how_long_nobody_leads(fleet: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At 3/2/0.5 s a standby leads within 1 s of a clean stop (SIGTERM), and within 4 s of a SIGKILL."""
+def test_how_long_nobody_leads(wide: Crew, alone: Crew, long_election: "Future[Succession] | None", monkeypatch: pytest.MonkeyPatch) -> None:
+    """At 3/2/0.5 s a standby leads within 1 s of a clean stop (SIGTERM), and within 4 s of a SIGKILL; with one API server and with three."""
+    if long_election is not None:
+        long_election.exception(90)
     monkeypatch.setattr(operators, "TIMES", SHORT)
-    found = succession(fleet.plane, [fleet.start() for _ in range(3)], seconds=20.0)
-    print(f"\nnobody leads at {SHORT} s: {found.stopped:.2f} s after SIGTERM, {found.killed:.2f} s after SIGKILL")
-    assert found.stopped <= 1.0
-    assert found.killed <= 4.0
+    wide.stop()
+    trios = {"one API server": [alone.start() for _ in range(3)], "three API servers": [wide.start() for _ in range(3)]}
+    with ThreadPoolExecutor(len(trios)) as pool:
+        both = {name: pool.submit(succession, trio[0].plane, trio, seconds=20.0) for name, trio in trios.items()}
+    print()
+    for name, each in both.items():
+        print(f"nobody leads at {SHORT} s with {name}: {each.result().stopped:.2f} s after SIGTERM, {each.result().killed:.2f} s after SIGKILL")
+    assert max(each.result().stopped for each in both.values()) <= 1.0
+    assert max(each.result().killed for each in both.values()) <= 4.0
 
 
 def test_how_long_nobody_leads_at_the_times_of_every_day(long_election: "Future[Succession]") -> None:
-    """At 15/10/2 s a standby leads within 2.4 s of a clean stop, when it looks next, and within 19.8 s of a SIGKILL, with 1 s for the machine.
+    """At 15/10/2 s a standby leads within 2.4 s of a clean stop, when it looks next, and within 19.8 s of a SIGKILL; and 1 s for the machine.
 
     It looks every 2 to 2.4 s: the first look that sees the last renewal comes so late, and the one that finds it 15 s old so late again.
     """

@@ -86,6 +86,8 @@ REFUSED: list[tuple[str, Any, tuple[str, ...]]] = [
     ("spec.restart", {"drainTimeout": "61m"}, ("spec.restart.drainTimeout must be between 0s and 1h, not 61m",)),
     ("spec.restart", {"drainTimeout": "30"}, ("spec.restart.drainTimeout", '"30"', "should match")),
     ("spec.restart", {"settle": "6m"}, ("spec.restart.settle must be between 0s and 5m, not 6m",)),
+    ("spec.restart", {"activeRequests": {"port": 80}}, ("spec.restart.activeRequests needs spec.healthCheck with http or tcp",)),
+    ("spec.restart", {"activeRequests": {"port": 0}}, ("spec.restart.activeRequests.port", "0")),
     ("spec.scaling", {"min": 3, "max": 9}, ("spec.replicas must be from 3 to 9", "not 2")),
     ("spec.scaling", {"max": 1}, ("spec.replicas must be from 0 to 1", "not 2")),
     ("spec.scaling", {"min": 2, "max": 1}, ("spec.scaling.min must not be greater than spec.scaling.max: 2 > 1",)),

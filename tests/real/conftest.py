@@ -7,14 +7,16 @@ from collections.abc import Iterator
 import pytest
 from api.conftest import Crew
 from api.harness.operators import Operator
-from api.harness.plane import SYSTEM, Plane
+from api.harness.plane import LEASE, SYSTEM, Plane
 from api.harness.plane import plane as brought_up
+from api.harness.waiting import until
 from real.harness.load import Load
 from real.harness.space import RealSpace
 
 from tools.cluster import real_nodes_lack
+from tools.images import AGENT, sample
+from tools.images import agent as agent_image
 from tools.images import operator as operator_image
-from tools.images import sample
 
 PREFIX = "test-real-"
 NODES = 2
@@ -36,10 +38,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
     """Two real nodes, with Drover's manifests."""
-    archives = [sample(print), operator_image(print)]
+    archives = [sample(print), operator_image(print), agent_image(print)]
     with brought_up(tmp_path_factory.mktemp("real"), prefix=PREFIX, kwok_nodes=0, nodes=NODES, fast=True, images=archives) as found:
         found.kubectl("delete", "deployment", "--all", "-n", SYSTEM)  # the operator of most tests is a process that a test can freeze
+        until(lambda: not found.kube.list("pods", SYSTEM) and not _held(found), "the installed operator has gone and given its Lease back", seconds=60)
         yield found
+
+
+def _held(plane: Plane) -> bool:
+    """Whether the Lease names a holder; one that was killed is named until its time is over."""
+    lease = plane.kube.find("leases", SYSTEM, LEASE)
+    return lease is not None and bool(lease["spec"].get("holderIdentity"))
 
 
 @pytest.fixture(scope="session")
@@ -57,6 +66,15 @@ def crew(plane: Plane) -> Iterator[Crew]:
 def operator(crew: Crew) -> Operator:
     """The one operator, leading."""
     return crew.one()
+
+
+@pytest.fixture
+def with_agent(crew: Crew, monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
+    """An operator that was given the agent's image; the next test gets one that was not."""
+    crew.stop()
+    monkeypatch.setenv("DROVER_AGENT_IMAGE", AGENT)
+    yield crew.one()
+    crew.stop()
 
 
 @pytest.fixture

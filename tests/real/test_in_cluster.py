@@ -30,6 +30,7 @@ def installed(space: RealSpace, crew: Crew):
         yield
     finally:
         space.plane.kubectl("delete", "-f", str(ROOT / "manifests/base/operator.yaml"))
+        until(lambda: not operators(space), "the installed operator has gone", seconds=60)
 
 
 def leader(space: RealSpace) -> dict:

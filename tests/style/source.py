@@ -13,7 +13,7 @@ PRODUCT = ("operator", "controllers", "sdk", "tools")
 KIT = "operator/drover_operator/testing/"
 SERVICE = "controllers/drover_controllers/service"
 PURE = (
-    *(f"{SERVICE}/{name}.py" for name in ("decide", "build", "report", "lifecycle", "drain", "ownership", "values", "naming")),
+    *(f"{SERVICE}/{name}.py" for name in ("decide", "build", "report", "lifecycle", "drain", "ownership", "values", "naming", "sidecar")),
     *(f"{SERVICE}/{name}/*.py" for name in ("rollout", "scaling", "failover")),
     "operator/drover_operator/core/*.py",
     "operator/drover_operator/api/*.py",

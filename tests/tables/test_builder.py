@@ -9,11 +9,15 @@ from typing import Any
 import pytest
 from tables.world import NAME, service_of, typed
 
-from drover_controllers.service import build
-from drover_controllers.service.gather import wanted_revision
+from drover_agent import settings
+from drover_controllers.service import build, naming
+from drover_controllers.service.gather import AGENT_IMAGE, _recorded, agent_image, wanted_revision
+from drover_operator.api.builtin import ControllerRevision
 from drover_operator.api.managedservice import ManagedService, ManagedServiceSpec
 
 GOLDEN = Path(__file__).parent / "golden" / "pod-v1.json"
+GOLDEN_AGENT = Path(__file__).parent / "golden" / "pod-v2.json"
+AGENT = "drover-agent:1"
 PLAIN: dict[str, Any] = {"spec": {"containers": [{"name": "server", "image": "app:1.0"}]}}
 RICH: dict[str, Any] = {
     "metadata": {"labels": {"team": "shop", "app.kubernetes.io/version": "7"}, "annotations": {"note": "x"}},
@@ -47,18 +51,84 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
-def built(case: dict[str, Any], builder: int) -> dict[str, Any]:
+COUNTED = {"activeRequests": {"port": 8081}}
+AGENT_CASES: dict[str, dict[str, Any]] = {
+    "http": {"criticality": "Normal", "template": PLAIN, "healthCheck": {"http": {"port": 8080, "path": "/healthz"}}},
+    "rich, http": {"criticality": "Vital", "template": RICH, "healthCheck": {"http": {"port": 8080}, "interval": "2s"}, "restart": COUNTED},
+    "tcp, counted": {"criticality": "Normal", "template": PLAIN, "healthCheck": {"tcp": {"port": 8080}}, "restart": {**COUNTED, "drainTimeout": "1m"}},
+    "nothing drained": {"criticality": "Normal", "template": PLAIN, "healthCheck": {"http": {"port": 8080}}, "restart": {"settle": "0s", "drainTimeout": "0s"}},
+    "a drain shorter than its settling": {
+        "criticality": "Normal",
+        "template": PLAIN,
+        "healthCheck": {"http": {"port": 8080}},
+        "restart": {"settle": "20s", "drainTimeout": "5s"},
+    },
+}
+
+
+def built(case: dict[str, Any], builder: int, *, agent: str = "") -> dict[str, Any]:
     spec = typed(case, ManagedServiceSpec)
     service: ManagedService = service_of(spec, rollout={}, status={}, deleted=None, finalizers=(), labels={"team": "shop"})
-    return build.pod(service, replace(wanted_revision(spec, NAME), builder=builder), 3, "uid-before")
+    return build.pod(service, replace(wanted_revision(spec, NAME), builder=builder, agent=agent), 3, "uid-before")
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_builder_1_makes_the_pods_that_it_always_made(name: str):
     golden = json.loads(GOLDEN.read_text())
     assert set(golden) == set(CASES)
-    if built(CASES[name], 1) != golden[name]:
-        pytest.fail(f"builder 1 makes another pod for '{name}'. Every service would be rolled by an upgrade, or drift: make a builder 2 instead")
+    if built(CASES[name], 1, agent=AGENT) != golden[name]:
+        pytest.fail(f"builder 1 makes another pod for '{name}'. Every service would be rolled by an upgrade, or drift: make a newer builder instead")
+    assert built(CASES[name], 2) == golden[name], "without an agent's image both are the same"
+
+
+@pytest.mark.parametrize("name", AGENT_CASES)
+def test_builder_2_makes_the_pods_that_it_always_made(name: str):
+    golden = json.loads(GOLDEN_AGENT.read_text())
+    assert set(golden) == set(AGENT_CASES)
+    if built(AGENT_CASES[name], 2, agent=AGENT) != golden[name]:
+        pytest.fail(f"builder 2 makes another pod for '{name}'. Every service would be rolled by an upgrade, or drift: make a newer builder instead")
+
+
+@pytest.mark.parametrize("name", [*CASES, *AGENT_CASES])
+def test_the_agent_is_there_where_it_is_needed_and_nowhere_else(name: str):
+    """HTTP must be 200 and nothing else, which a kubelet cannot do; requests that are under way are counted by nobody else."""
+    case = {**CASES, **AGENT_CASES}[name]
+    spec, check = built(case, 2, agent=AGENT)["spec"], case.get("healthCheck", {})
+    wanted = "http" in check or ("tcp" in check and "activeRequests" in case.get("restart", {}))
+    assert ("drover-agent" in [each["name"] for each in spec.get("initContainers", ())]) is wanted
+    assert spec.get("shareProcessNamespace", False) is wanted
+    probed = [each["name"] for each in spec["containers"] if "readinessProbe" in each]
+    assert not (wanted and probed), "one judge only"
+
+
+def test_an_image_of_the_agent_rolls_nothing(monkeypatch: pytest.MonkeyPatch):
+    """The name of a revision is what the user declared; what is recorded keeps the agent that it was made with."""
+    spec = typed(AGENT_CASES["http"], ManagedServiceSpec)
+    found = []
+    for image in ("", "drover-agent:1", "drover-agent:2"):
+        monkeypatch.setenv(AGENT_IMAGE, image)
+        agent_image.cache_clear()
+        found.append(wanted_revision(spec, NAME))
+    agent_image.cache_clear()
+    assert [each.agent for each in found] == ["", "drover-agent:1", "drover-agent:2"]
+    assert len({each.name for each in found}) == 1
+    service: ManagedService = service_of(spec, rollout={}, status={}, deleted=None, finalizers=(), labels={})
+    recorded = typed(
+        {
+            **build.controller_revision(service, found[1], 1, ""),
+            "metadata": {"name": found[1].name, "annotations": {naming.BUILDER: "2", naming.AGENT: "drover-agent:1"}},
+        },
+        ControllerRevision,
+    )
+    assert _recorded(recorded).agent == "drover-agent:1"
+
+
+def test_the_agent_takes_its_own_flags():
+    """What the builder writes is what the program understands."""
+    for name, case in AGENT_CASES.items():
+        argv = built(case, 2, agent=AGENT)["spec"]["initContainers"][-1]["args"]
+        found = settings.read([*argv, "--ip=10.0.0.1"], {})
+        assert found.probe_port == 8080, name
 
 
 def test_building_changes_nothing_that_it_is_given():

@@ -116,6 +116,14 @@ BROKEN: list[tuple[str, int, Json, str, str, str]] = [
         "two durations against each other",
     ),
     (
+        "",
+        2,
+        service(restart={"activeRequests": {"port": 80}}),
+        "<nil>",
+        "Invalid value: spec.restart.activeRequests needs spec.healthCheck with http or tcp: the agent that asks for them probes as well",
+        "nobody would ask",
+    ),
+    (
         "spec.restart.drainTimeout",
         0,
         service(restart={"drainTimeout": "61m"}),

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Container images of this project, built without a container engine, for local clusters with real nodes; kept in the user's cache folder."""
 
-from tools.images.build import OPERATOR, SAMPLE, operator, sample, shop
+from tools.images.build import AGENT, OPERATOR, SAMPLE, agent, operator, sample, shop
 
-__all__ = ["OPERATOR", "SAMPLE", "operator", "sample", "shop"]
+__all__ = ["AGENT", "OPERATOR", "SAMPLE", "agent", "operator", "sample", "shop"]

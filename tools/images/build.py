@@ -2,7 +2,9 @@
 """Builds images: a Python of Debian's below, the program above."""
 
 import hashlib
+import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from tools.cluster.toolchain import installer
 
 Log = Callable[[str], object]
 SAMPLE = "localhost/drover-sample"
+AGENT = "localhost/drover-agent:0.1.0"
 OPERATOR = "docker.io/library/drover-operator:0.1.0"  # what `drover-operator:0.1.0` in a manifest means
 SHOP, SHOP_VERSIONS = ROOT / "manifests/samples/shop", ("1.0.0", "1.1.0")
 SAMPLE_VERSIONS = ("1.0", "1.1", "2.0", "broken")
@@ -27,6 +30,7 @@ FILES = {
     "/etc/nsswitch.conf": "hosts: files dns\n",
 }
 _NOBODY = "65534:65534"
+DAY = 86400.0  # seconds
 _HERE = Path(__file__).resolve().parent
 
 
@@ -41,7 +45,15 @@ def _kept(name: str, key: str, make: Callable[[Path], object], log: Log) -> Path
                 made = Path(work) / "made.tar"
                 make(made)
                 made.rename(target)
+            _forget_old(name, target)
     return target
+
+
+def _forget_old(name: str, kept: Path) -> None:
+    """Remove what was built of older sources, once nobody can be using it any more: each is 70 to 90 MB."""
+    for old in kept.parent.glob(f"{name}-*.tar"):
+        if old != kept and time.time() - old.stat().st_mtime > DAY:
+            old.unlink(missing_ok=True)
 
 
 def python(log: Log) -> Path:
@@ -109,6 +121,25 @@ def operator(log: Log) -> Path:
         images.archive(target, [images.Image(OPERATOR, (below, above), ("run",), entry, environment, "65532:65532")])
 
     return _kept("operator", f"{below.name} {version} {key}", make, log)
+
+
+def agent(log: Log) -> Path:
+    """Return the archive of the agent: the program alone on Python, not root, nothing written."""
+    below = python(log)
+    sources = sorted((ROOT / "sdk/drover_agent").glob("*.py"))
+    key = hashlib.sha256(b"".join(file.read_bytes() for file in sources)).hexdigest()
+
+    def make(target: Path) -> None:
+        package = target.parent / "site" / "drover_agent"
+        package.mkdir(parents=True)
+        for file in sources:
+            shutil.copyfile(file, package / file.name)
+        above = images.layer_of(target.with_suffix(".layer"), package.parent, under="app")
+        environment = {"PYTHONPATH": "/app", "PYTHONDONTWRITEBYTECODE": "1"}
+        entry = ("python3", "-m", "drover_agent")
+        images.archive(target, [images.Image(AGENT, (below, above), (), entry, environment, "65532:65532")])
+
+    return _kept("agent", f"{below.name} {key}", make, log)
 
 
 def _python_version() -> str:

@@ -12,7 +12,7 @@ import time
 import urllib.request
 from collections import Counter
 
-TIMEOUT = 5.0  # seconds
+TIMEOUT = 15.0  # seconds
 
 
 class Tally:

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from drover_controllers.service import drain, naming
+from drover_controllers.service import drain, naming, sidecar
 from drover_controllers.service.values import Revision
 from drover_operator.api.managedservice import HealthCheck, ManagedService, Restart
 from drover_operator.api.meta import seconds_of
@@ -69,7 +69,8 @@ def disruption(service: ManagedService) -> Body:
 def controller_revision(service: ManagedService, revision: Revision, number: int, stable: str) -> Body:
     """The record of a revision: what to go back to, who built it, and what served before it."""
     meta = _meta(service, revision.name, {})
-    meta["annotations"] = {naming.BUILDER: str(revision.builder), naming.VERSION: revision.version, naming.STABLE_BEFORE: stable}
+    notes = {naming.BUILDER: str(revision.builder), naming.VERSION: revision.version, naming.STABLE_BEFORE: stable}
+    meta["annotations"] = {**notes, naming.AGENT: revision.agent} if revision.agent else notes
     data = {"template": msgspec.json.decode(revision.template), "healthCheck": msgspec.to_builtins(revision.health_check)}
     return {"apiVersion": CONTROLLER_REVISIONS.api_version, "kind": CONTROLLER_REVISIONS.kind, "metadata": meta, "revision": number, "data": data}
 
@@ -106,9 +107,19 @@ def pod(service: ManagedService, revision: Revision, slot: int, predecessor_uid:
 
 
 def _pod_v1(service: ManagedService, revision: Revision, slot: int, predecessor_uid: str) -> Body:
+    return _pod(service, revision, slot, predecessor_uid, agent=False)
+
+
+def _pod_v2(service: ManagedService, revision: Revision, slot: int, predecessor_uid: str) -> Body:
+    """As version 1, and with the agent where its service needs one."""
+    agent = bool(revision.agent) and sidecar.needed(revision.health_check, service.spec.restart)
+    return _pod(service, revision, slot, predecessor_uid, agent=agent)
+
+
+def _pod(service: ManagedService, revision: Revision, slot: int, predecessor_uid: str, *, agent: bool) -> Body:
     wish = service.spec
     spread = wish.criticality in SPREAD or not wish.ports
-    meta, spec = _prepared(revision.template, revision.health_check, service.metadata.name, wish.criticality, wish.restart, spread=spread)
+    meta, spec = _prepared(revision, service.metadata.name, wish.criticality, wish.restart, agent=agent, spread=spread)
     name = naming.pod_name(revision.name, slot, predecessor_uid)
     labels = {**meta.get("labels", {}), **naming.identity_labels(service.metadata.name, revision.name, slot)}
     annotations = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "true", **meta.get("annotations", {}), naming.SERVICE_UID: service.metadata.uid}
@@ -123,17 +134,20 @@ def _pod_v1(service: ManagedService, revision: Revision, slot: int, predecessor_
 
 
 @lru_cache(maxsize=1024)
-def _prepared(template: bytes, check: HealthCheck | None, service: str, criticality: str, restart: Restart, *, spread: bool) -> tuple[Body, Body]:
+def _prepared(revision: Revision, service: str, criticality: str, restart: Restart, *, agent: bool, spread: bool) -> tuple[Body, Body]:
     """Metadata and spec that the pods of a revision have in common: made once for all of them, and never changed afterwards."""
-    body: Body = _without_nulls(msgspec.json.decode(template))
+    body: Body = _without_nulls(msgspec.json.decode(revision.template))
     spec: Body = body["spec"]
     spec.setdefault("priorityClassName", f"drover-{criticality.lower()}")
     if spread:
         spec.setdefault("topologySpreadConstraints", _spread(service))
     if drain.possible(restart):
         spec["readinessGates"] = [*spec.get("readinessGates", ()), {"conditionType": naming.GATE}]
-    _probe(spec["containers"], check)
-    _sleep_before_stop(spec, int(parse_duration(restart.settle)))
+    if agent and revision.health_check is not None:
+        sidecar.add(spec, revision.health_check, restart, revision.agent)
+    else:
+        _probe(spec["containers"], revision.health_check)
+        _sleep_before_stop(spec, int(parse_duration(restart.settle)))
     return body.get("metadata", {}), spec
 
 
@@ -205,8 +219,8 @@ def _sleep_before_stop(spec: Body, seconds: int) -> None:
 
 
 Builder = Callable[[ManagedService, Revision, int, str], Body]
-BUILDERS: dict[int, Builder] = {1: _pod_v1}
-CURRENT_BUILDER = 1
+BUILDERS: dict[int, Builder] = {1: _pod_v1, 2: _pod_v2}
+CURRENT_BUILDER = 2
 SPREAD = ("Vital", "Important")  # criticalities whose instances are spread as evenly as can be
 
 

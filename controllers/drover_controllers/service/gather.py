@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Everything that a pass looks at, read once from the caches. Nothing here asks the API server."""
 
+import os
 from dataclasses import replace
 from functools import cache, lru_cache
 from typing import Any
@@ -16,6 +17,7 @@ from drover_operator.api.meta import seconds_of
 from drover_operator.api.resource import CONTROLLER_REVISIONS, DISRUPTION_BUDGETS, ENDPOINT_SLICES, PODS, SERVICES
 from drover_operator.runtime.registry import View
 
+AGENT_IMAGE = "DROVER_AGENT_IMAGE"  # of the operator's environment
 VERSION_LENGTH = 128  # characters; an image tag has no more
 
 
@@ -46,6 +48,12 @@ def gather(service: ManagedService, view: View) -> Facts:
     )
 
 
+@cache
+def agent_image() -> str:
+    """The image of the agent that new revisions get; "" where the operator was given none, and kubelets probe."""
+    return os.environ.get(AGENT_IMAGE, "")
+
+
 def wanted_revision(spec: ManagedServiceSpec, service: str) -> Revision:
     """The revision that the spec asks for: named by what the user declared of a pod, and by nothing of ours.
 
@@ -59,6 +67,7 @@ def wanted_revision(spec: ManagedServiceSpec, service: str) -> Revision:
         health_check=spec.health_check,
         version=(spec.version or _version(template))[:VERSION_LENGTH],
         builder=CURRENT_BUILDER,
+        agent=agent_image(),
     )
 
 
@@ -118,6 +127,7 @@ def _recorded(item: ControllerRevision) -> Revision:
         health_check=data.health_check,
         version=(notes.get(naming.VERSION) or _version(template))[:VERSION_LENGTH],
         builder=int(builder) if builder.isdecimal() else 1,
+        agent=notes.get(naming.AGENT, ""),
         number=item.revision,
         uid=item.metadata.uid,
         resource_version=item.metadata.resource_version,

@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from drover_controllers.service import naming
+from drover_controllers.service import naming, sidecar
 from drover_controllers.service.build import identity_of
 from drover_controllers.service.lifecycle import failed, path, phase
 from drover_controllers.service.rollout.course import complete
@@ -166,10 +166,18 @@ def _conditions(facts: Facts, plan: ServicePlan, reached: Phase) -> list[Conditi
         ),
         _condition("NeedsHuman", reached == "Failed", (stalled or Reason.PROGRESS_DEADLINE_EXCEEDED) if reached == "Failed" else Reason.NOT_NEEDED, trouble),
     ]
+    return told + _exact(facts, plan)
+
+
+def _exact(facts: Facts, plan: ServicePlan) -> list[Condition]:
+    """Whether HTTP is judged by 200 alone: by the pods of the revision that is wanted, since each is built as it was recorded."""
     check = facts.service.spec.health_check
-    if check is not None and check.http is not None:
-        told.append(_condition("ExactHealthCheck", False, Reason.KUBELET_PROBE, MEANING[Reason.KUBELET_PROBE].what))
-    return told
+    if check is None or check.http is None:
+        return []
+    wanted = facts.revisions.get(plan.course.target) or facts.wanted
+    if sidecar.probes(wanted):
+        return [_condition("ExactHealthCheck", True, Reason.AGENT_PROBES)]
+    return [_condition("ExactHealthCheck", False, Reason.KUBELET_PROBE, MEANING[Reason.KUBELET_PROBE].what)]
 
 
 def _condition(kind: str, status: object, reason: str, message: str = "") -> Condition:

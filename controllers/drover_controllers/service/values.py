@@ -22,7 +22,7 @@ Memory = RolloutStatus
 
 @dataclass(frozen=True, kw_only=True)
 class Revision:
-    """What the user declared of a pod, and the builder that made pods of it. `uid` is "" while it is not recorded yet.
+    """What the user declared of a pod, and the builder and agent image that pods of it are made with. `uid` is "" while it is not recorded yet.
 
     `blocked` is the digest of the spec under which it failed, "" when it may be tried; `recorded_at` is in seconds since the epoch.
     """
@@ -32,6 +32,7 @@ class Revision:
     health_check: HealthCheck | None
     version: str
     builder: int
+    agent: str = ""
     number: int = 0
     uid: str = ""
     resource_version: str = ""

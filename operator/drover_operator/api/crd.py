@@ -62,6 +62,11 @@ MANAGED_SERVICE = Definition(
             "!has(self.spec.scaling) || (self.spec.replicas >= self.spec.scaling.min && self.spec.replicas <= self.spec.scaling.max)",
             "'spec.replicas must be from %d to %d as spec.scaling says, not %d'.format([self.spec.scaling.min, self.spec.scaling.max, self.spec.replicas])",
         ),
+        rule(
+            "!has(self.spec.restart) || !has(self.spec.restart.activeRequests)"
+            " || (has(self.spec.healthCheck) && (has(self.spec.healthCheck.http) || has(self.spec.healthCheck.tcp)))",
+            "'spec.restart.activeRequests needs spec.healthCheck with http or tcp: the agent that asks for them probes as well'",
+        ),
     ),
     columns=(
         Column(name="Phase", path=".status.phase", description="One word for people."),

@@ -118,7 +118,7 @@ class ExecCheck(Wire, frozen=True):
 class HealthCheck(Wire, frozen=True):
     """How an instance proves its health; hysteresis in both directions."""
 
-    http: Annotated[HttpCheck | None, Meta(description="HTTP check. Until the agent exists the kubelet takes any status from 200 to 399.")] = None
+    http: Annotated[HttpCheck | None, Meta(description="HTTP check: the status must be 200. Without the agent the kubelet probes: 200 to 399.")] = None
     tcp: Annotated[TcpCheck | None, Meta(description="TCP check.")] = None
     grpc: Annotated[GrpcCheck | None, Meta(description="gRPC check.")] = None
     exec: Annotated[ExecCheck | None, Meta(description="Command check.")] = None
@@ -158,6 +158,13 @@ class Rollout(Wire, frozen=True):
     ] = Rolling()
 
 
+class ActiveRequests(Wire, frozen=True):
+    """Where the program tells how many requests it is answering: a number, or JSON with `activeRequests`."""
+
+    port: Annotated[int, Meta(description="Port of the container.", ge=1, le=65535)]
+    path: Annotated[str, Meta(description="Path of the request.", pattern="^/", max_length=1024)] = "/admin/load"
+
+
 class Restart(Wire, frozen=True):
     """How an instance leaves: out of service, out of discovery, settle, then ended."""
 
@@ -165,6 +172,10 @@ class Restart(Wire, frozen=True):
         str, duration("Deadline of the whole drain; then the instance is ended all the same. 0s: no drain.", "0s", "1h", "spec.restart.drainTimeout")
     ] = "30s"
     settle: Annotated[str, duration("Time after leaving discovery in which slow proxies may still send requests.", "0s", "5m", "spec.restart.settle")] = "2s"
+    active_requests: Annotated[
+        ActiveRequests | None,
+        Meta(description="One that leaves waits until it answers no request any more, drainTimeout at most. Needs the agent, and a check by http or tcp."),
+    ] = None
 
 
 class Scaling(Wire, frozen=True):

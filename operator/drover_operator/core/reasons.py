@@ -38,6 +38,7 @@ class Reason(StrEnum):
     NAMESPACE_TERMINATING = "NamespaceTerminating"
     MEMORY_LOST = "MemoryLost"
     KUBELET_PROBE = "KubeletProbe200to399"
+    AGENT_PROBES = "AgentProbes"
     NOT_NEEDED = "NotNeeded"
     MISSING = "Missing"
     SUPERSEDED = "Superseded"
@@ -110,7 +111,8 @@ MEANING: dict[Reason, Meaning] = {
     ),
     Reason.NAMESPACE_TERMINATING: Meaning("The namespace is being deleted and takes no new objects."),
     Reason.MEMORY_LOST: Meaning("status.rollout was lost; it was rebuilt from the revisions, and the rollout began anew.", page="memory-lost"),
-    Reason.KUBELET_PROBE: Meaning("Until the agent exists the kubelet probes, and it takes any status from 200 to 399 for healthy."),
+    Reason.KUBELET_PROBE: Meaning("The kubelet probes, and it takes any status from 200 to 399 for healthy: the operator was given no agent image."),
+    Reason.AGENT_PROBES: Meaning("The agent beside each instance probes, and takes 200 alone for healthy."),
     Reason.NOT_NEEDED: Meaning("No person is needed."),
     Reason.MISSING: Meaning("An instance that should be there is not."),
     Reason.SUPERSEDED: Meaning("The instance runs a revision that is not wanted any more."),

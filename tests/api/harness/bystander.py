@@ -2,7 +2,7 @@
 """Everybody else: an administrator and an ordinary account who write what the fence looks at, without a pause. `python -m api.harness.bystander TASK`.
 
 A write begins every `pause` seconds until STOP, whatever became of those before it: of each user to each resource in turn, and by each way
-to the API servers. An object is made, patched eight times and deleted; what became of each write is in the records.
+to the API servers. An object is made, patched so many times and deleted; what became of each write is in the records.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ BODIES: dict[str, tuple[Resource[Any], dict[str, Any]]] = {
     "pods": (PODS, {"kind": "Pod", "metadata": {"labels": OURS}, "spec": SPEC}),
     "managedservices": (MANAGED_SERVICES, {"kind": "ManagedService", "spec": SERVICE}),
 }
-PATCHES = 8
+PATCHES = {"configmaps": 8, "pods": 8, "managedservices": 40}  # in the life of one: a new service gives the operator much to do
 
 
 LANES = 4  # objects of each user and resource that are written to side by side
@@ -46,11 +46,12 @@ class Lane:
 
     async def step(self, records: list[Record]) -> None:
         """The next write."""
-        life, step = divmod(self._steps, PATCHES + 2)
+        patches = PATCHES[self._plural]
+        life, step = divmod(self._steps, patches + 2)
         route, client = self._clients[(self._number + self._steps) % len(self._clients)]
         self._steps += 1
         name = f"{self._user}-{self._plural}-{self._number}-{life}"
-        verb = "create" if not step else "patch" if step <= PATCHES else "delete"
+        verb = "create" if not step else "patch" if step <= patches else "delete"
         self.busy, error, version, sent = True, None, 0, time.time()
         try:
             written = await self._write(client, verb, name)

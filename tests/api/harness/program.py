@@ -68,8 +68,9 @@ class Program:
         """Wait until it says that."""
 
         def look() -> Told:
-            told = self.said(event)
-            assert told or self.running, f"it ended with {self.process.returncode}"
+            running, told = self.running, self.said(event)
+            if not told and not running:
+                raise RuntimeError(f"{self.file.name} ended with {self.process.returncode} and never said '{event}'\n{self.tail()}")
             return told
 
         return until(look, f"{self.file.name} says '{event}'", seconds=seconds, seen=self.tail)

@@ -33,10 +33,10 @@ class Load:
         self._space = space
         self._running = False
 
-    def start(self, service: str, *, workers: int = 8, rate: int = 200, node: str = "") -> "Load":
+    def start(self, service: str, *, workers: int = 8, rate: int = 200, wait: float = 0.05, node: str = "") -> "Load":
         """Begin, and wait until answers come."""
         address = self._space.kube.get("services", self._space.name, service)["spec"]["clusterIP"]
-        command = ["python3", "/srv/load.py", f"http://{address}/?wait=0.05", str(workers), str(rate)]
+        command = ["python3", "/srv/load.py", f"http://{address}/?wait={wait}", str(workers), str(rate)]
         container = {"name": NAME, "image": f"{SAMPLE}:1.0", "command": command}
         body = {
             "apiVersion": "v1",
