@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """At the end of a session that ran scenarios: what they covered, in numbers and in tests/out/scenarios.json."""
 
+import signal
 from typing import Any
 
 import pytest
 from scenarios import ledger
+
+# A shell that starts us in the background lets us ignore Ctrl-C, and all that we start would inherit that; several tests send it to programs.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SUITES = ("tests/scenarios/", "tests/exhaustive/")
 _seconds = 0.0

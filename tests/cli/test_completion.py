@@ -48,7 +48,7 @@ CASES = [
     ("what can be waited for", ["status", "--for=r"], ["--for=run", "--for=ready", "--for=rollback"], ":4"),
     ("choices of an argument", ["completion", ""], ["bash", "zsh", "fish"], ":4"),
     ("reasons", ["explain", "Roll"], ["RollingOut", "RollingBack", "RolledBack"], ":4"),
-    ("pages about failures", ["explain", "node"], ["node-lost"], ":4"),
+    ("pages about failures", ["explain", "node"], ["node-cut-off", "node-lost"], ":4"),
     ("files", ["apply", "-f", ""], [], ":0"),
     ("files of another option", ["status", "--kubeconfig", ""], [], ":0"),
     ("a number, which nobody can guess", ["status", "--timeout", ""], [], ":4"),
