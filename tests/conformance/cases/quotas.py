@@ -25,6 +25,7 @@ async def a_number_of_pods(room: Room) -> None:
     await room.post("pods", pod("b"), dryRun="All")
     await room.delete("pods/a", show="metadata.name")
     await room.until("resourcequotas/q", lambda each: each["status"]["used"] == {"pods": "0"}, show="status")
+    await room.takes("pods", pod("b"))
     await room.post("pods", pod("b"), show="metadata.name")
 
 
