@@ -40,6 +40,7 @@ EXACT, BARE = "uid+version", "bare"
 INSTEAD = {"own": "bare", "services": "served"}  # where a write goes that cannot name a version, because that target is busy
 MARK = "zombie"  # the annotation that says which write it was
 SPEC = {"schedulerName": "nobody", "containers": [{"name": "a", "image": "b"}]}  # nobody schedules it: its version stays
+MOST = 1000  # writes of a double that a server accepts before it gives up
 Body = dict[str, Any]
 Write = Coroutine[Any, Any, Written]
 Named = tuple[str, str, Write]  # kind, name of the object, and the write
@@ -212,7 +213,7 @@ class Zombie:
         self._connection = connect(plan["kubeconfig"])
         self._numbers = itertools.count()
         self._transports: list[HttpTransport] = []
-        self._writing = False
+        self._said = set[str]()
         for number, event in ((START, self.begin), (signal.SIGCONT, self.awake), (STOP, self.stop)):
             asyncio.get_running_loop().add_signal_handler(number, event.set)
 
@@ -246,11 +247,11 @@ class Zombie:
         self.records.append(record)
         return record
 
-    def say_writing(self) -> None:
-        """Say once that writes go on."""
-        if not self._writing:
-            self._writing = True
-            tell("writing", written=len(self.records))
+    def say(self, event: str) -> None:
+        """Say that, once."""
+        if event not in self._said:
+            self._said.add(event)
+            tell(event, written=len(self.records))
 
     async def run(self) -> None:
         """Do what the plan says, and leave the records."""
@@ -328,7 +329,7 @@ async def _in_office(zombie: Zombie, client: Blunt, route: str, halted: Callable
                 return
             await zombie.write(client, route, name)
             if len(zombie.records) >= zombie.plan["warm"] and halted():
-                zombie.say_writing()
+                zombie.say("writing")
 
     await _all(one() for _ in range(MUTATIONS_AT_ONCE))
 
@@ -339,21 +340,24 @@ async def _late(zombie: Zombie, client: Blunt, route: str, turns: "itertools.cyc
 
 
 async def double(zombie: Zombie) -> None:
-    """Write at a steady pace, with a proof that was given, until each server has refused so many."""
+    """Write at a steady pace, with a proof that was given, until each server has refused so many, or accepted so many that it never will."""
     liar = Liar(proof(zombie.plan["epoch"], zombie.plan["holder"]))
     await _streams(zombie, {route: Blunt(zombie.transport(route), liar, patience=0.0) for route in zombie.routes})
 
 
 async def _streams(zombie: Zombie, clients: Mapping[str, Blunt]) -> None:
-    refused = Counter[str]()
+    refused, accepted = Counter[str](), Counter[str]()
 
     async def stream(route: str, client: Blunt) -> None:
         for name in itertools.cycle(zombie.plan["sorts"]):
-            if zombie.stop.is_set() or refused[route] >= zombie.plan["refusals"]:
+            if zombie.stop.is_set() or refused[route] >= zombie.plan["refusals"] or accepted[route] >= MOST:
                 return
-            refused[route] += (await zombie.write(client, route, name)).outcome != "accepted"
-            if len({each.route for each in zombie.records[-1000:]}) == len(clients):
-                zombie.say_writing()
+            count = accepted if (await zombie.write(client, route, name)).outcome == "accepted" else refused
+            count[route] += 1
+            if len(accepted) == len(clients):
+                zombie.say("writing")
+            if len(refused) == len(clients):
+                zombie.say("refused")
             with suppress(TimeoutError):
                 await asyncio.wait_for(zombie.stop.wait(), zombie.plan["pause"])
 
