@@ -72,6 +72,7 @@ class Server:
             for each in late:
                 each.cancel()
             await asyncio.gather(*late, return_exceptions=True)
+        await asyncio.sleep(0)  # a transport that was given up is closed in the next turn of the loop
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         full = len(self._connections) >= MOST

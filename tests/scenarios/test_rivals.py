@@ -452,15 +452,18 @@ def test_argo_rollouts_2117_a_leader_that_was_frozen_past_its_lease_changes_noth
     tally(rival_bugs_passed=1)
 
 
-def _pod_v2(*parts: Any) -> Json:
+NEXT = build.CURRENT_BUILDER + 1
+
+
+def _pod_next(*parts: Any) -> Json:
     """A builder of a later release: its pods differ."""
-    body = build.BUILDERS[1](*parts)
+    body = build.BUILDERS[NEXT - 1](*parts)
     meta = body["metadata"]
-    return {**body, "metadata": {**meta, "annotations": {**meta["annotations"], "example.com/builder": "2"}}}
+    return {**body, "metadata": {**meta, "annotations": {**meta["annotations"], "example.com/builder": str(NEXT)}}}
 
 
-def made_by_v2(world: World) -> int:
-    return sum(pod["metadata"]["annotations"].get("example.com/builder") == "2" for pod in world.live())
+def made_by_next(world: World) -> int:
+    return sum(pod["metadata"]["annotations"].get("example.com/builder") == str(NEXT) for pod in world.live())
 
 
 async def replaced(world: World, identity: str) -> None:
@@ -476,16 +479,16 @@ def test_argo_rollouts_4696_4818_a_new_release_of_the_operator_writes_no_pod():
     async def scenario(world: World) -> None:
         await run_web(world)
         serving = uids(world)
-        with patch.dict(build.BUILDERS, {2: _pod_v2}), patch.object(build, "CURRENT_BUILDER", 2), patch.object(gather, "CURRENT_BUILDER", 2):
+        with patch.dict(build.BUILDERS, {NEXT: _pod_next}), patch.object(build, "CURRENT_BUILDER", NEXT), patch.object(gather, "CURRENT_BUILDER", NEXT):
             await replaced(world, "new")
             await stays(world, 700)
             assert uids(world) == serving
             world.cluster.delete("pods", NAMESPACE, world.pods()[0]["metadata"]["name"])
             await world.until(lambda: at_rest(world) and len(uids(world) - serving) == 1)
-            assert made_by_v2(world) == 0, "a lost instance comes back as it was"
+            assert made_by_next(world) == 0, "a lost instance comes back as it was"
             change(world, image="app:2.0")
             await world.until(lambda: at_rest(world) and world.images() == {"app:2.0": 3})
-            assert made_by_v2(world) == 3
+            assert made_by_next(world) == 3
         serving = uids(world)
         await replaced(world, "old")
         await stays(world, 700)
