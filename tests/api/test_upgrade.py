@@ -6,12 +6,14 @@ from api.harness.plane import ROOT
 from api.harness.space import Space, image, service
 from api.harness.waiting import until
 
+from drover_controllers.service.build import CURRENT_BUILDER
+
 NEWER = str(ROOT / "tests/api/harness/newer_operator.py")
 MARK = "drover.dev/built-by"
 
 
 def test_an_upgrade_of_the_builder_writes_no_pod(space: Space, alone: Crew) -> None:
-    """Builder 2 comes into office: 0 writes to what is there, lost pods come back as builder 1 made them, a new revision is of builder 2."""
+    """A newer builder comes into office: 0 writes to what is there, lost pods come back as the older one made them, a new revision is of the newer one."""
     alone.one()
     space.create(service("shop", replicas=3))
     space.create(service("other", replicas=2))
@@ -31,6 +33,6 @@ def test_an_upgrade_of_the_builder_writes_no_pod(space: Space, alone: Crew) -> N
     space.patch("shop", image("registry.example/app:2"))
     space.converged("shop")
     until(lambda: len(space.pods("shop")) == 3, "the old ones have ended")
-    assert all(pod["metadata"]["annotations"].get(MARK) == "2" for pod in space.pods("shop"))
-    assert [each["metadata"]["annotations"]["drover.dev/builder"] for each in space.revisions("shop")] == ["1", "2"]
+    assert all(pod["metadata"]["annotations"].get(MARK) == str(CURRENT_BUILDER + 1) for pod in space.pods("shop"))
+    assert [each["metadata"]["annotations"]["drover.dev/builder"] for each in space.revisions("shop")] == [str(CURRENT_BUILDER), str(CURRENT_BUILDER + 1)]
     alone.stop()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The operator of a later release: it has builder 2, whose pods carry one annotation more."""
+"""The operator of a later release: it has one builder more, whose pods carry one annotation more."""
 
 import sys
 from importlib import import_module
@@ -10,15 +10,17 @@ from drover_controllers.service.values import Revision
 from drover_operator.__main__ import main
 from drover_operator.api.managedservice import ManagedService
 
+NEXT = build.CURRENT_BUILDER + 1
 
-def pod_v2(service: ManagedService, revision: Revision, slot: int, predecessor_uid: str) -> dict[str, Any]:
-    body = build.BUILDERS[1](service, revision, slot, predecessor_uid)
-    body["metadata"]["annotations"]["drover.dev/built-by"] = "2"
+
+def newest(service: ManagedService, revision: Revision, slot: int, predecessor_uid: str) -> dict[str, Any]:
+    body = build.BUILDERS[NEXT - 1](service, revision, slot, predecessor_uid)
+    body["metadata"]["annotations"]["drover.dev/built-by"] = str(NEXT)
     return body
 
 
 if __name__ == "__main__":
-    build.BUILDERS[2] = pod_v2
-    build.CURRENT_BUILDER = 2
-    vars(import_module("drover_controllers.service.gather"))["CURRENT_BUILDER"] = 2
+    build.BUILDERS[NEXT] = newest
+    build.CURRENT_BUILDER = NEXT
+    vars(import_module("drover_controllers.service.gather"))["CURRENT_BUILDER"] = NEXT
     sys.exit(main())
