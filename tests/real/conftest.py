@@ -3,6 +3,7 @@
 
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from api.conftest import Crew
@@ -41,14 +42,17 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
     archives = [sample(print), operator_image(print), agent_image(print)]
     with brought_up(tmp_path_factory.mktemp("real"), prefix=PREFIX, kwok_nodes=0, nodes=NODES, fast=True, images=archives) as found:
         found.kubectl("delete", "deployment", "--all", "-n", SYSTEM)  # the operator of most tests is a process that a test can freeze
-        until(lambda: not found.kube.list("pods", SYSTEM) and not _held(found), "the installed operator has gone and given its Lease back", seconds=60)
+        until(lambda: not found.kube.list("pods", SYSTEM) and not _held(found), "the installed operator has gone, and its Lease with it", seconds=60)
         yield found
 
 
 def _held(plane: Plane) -> bool:
-    """Whether the Lease names a holder; one that was killed is named until its time is over."""
+    """Whether the Lease names a holder whose time is not over; one that was killed is named on."""
     lease = plane.kube.find("leases", SYSTEM, LEASE)
-    return lease is not None and bool(lease["spec"].get("holderIdentity"))
+    if lease is None or not lease["spec"].get("holderIdentity"):
+        return False
+    renewed = datetime.fromisoformat(lease["spec"]["renewTime"])
+    return datetime.now(tz=UTC) < renewed + timedelta(seconds=lease["spec"]["leaseDurationSeconds"])
 
 
 @pytest.fixture(scope="session")
