@@ -151,7 +151,7 @@ class Sorts:
             "delete": self._delete,
             "delete bare": self._delete_bare,
         }
-        self.sparing = ["create", "patch", "patch bare", "status", "status bare", "service bare"]  # what leaves everything there, in its version
+        self.sparing = ["create", "patch", "patch bare", "status", "status bare"]  # what leaves pods there, and services in their version
 
     def make(self, name: str, client: Blunt, number: int) -> Named:
         """The write of that name, with its number in it."""
