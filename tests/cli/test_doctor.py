@@ -91,7 +91,7 @@ def healthy() -> Facts:
         found={each.id: Read(body=as_served(each)) for each in SHOULD},
         rights=tuple(replace(each, allowed=True) for each in needed(CONTROLLERS, "")),
         mine=(Right(who="", verb="list", group="drover.dev", resource="managedservices", allowed=True),),
-        lease=Read(body={"spec": spec}),
+        lease=Read(body={"metadata": {}, "spec": spec}),
         floor=Read(body=floor),
         deployment=Read(body={"spec": {"replicas": 2}}),
         operators=Many(items=(pod(), pod("drover-operator-2"))),
@@ -101,7 +101,11 @@ def healthy() -> Facts:
 
 
 def lease(**changed: Any) -> Callable[[Facts], Facts]:
-    return lambda facts: replace(facts, lease=Read(body={"spec": {**(facts.lease.body or {})["spec"], **changed}}))
+    return lambda facts: replace(facts, lease=Read(body={"metadata": {}, "spec": {**(facts.lease.body or {})["spec"], **changed}}))
+
+
+def fence_told(standing: str) -> Callable[[Facts], Facts]:
+    return lambda facts: replace(facts, lease=Read(body={**(facts.lease.body or {}), "metadata": {"annotations": {"drover.dev/fence": standing}}}))
 
 
 def found(name: str, body: Callable[[Json], Json] | None = None, *, unread: str = "") -> Callable[[Facts], Facts]:
@@ -228,6 +232,8 @@ CASES: tuple[tuple[str, Callable[[Facts], Facts], str, Level, str, bool], ...] =
     ("given back", lease(holderIdentity=""), "lease", Level.PROBLEM, "the Lease was given back", False),
     ("not renewed", lease(renewTime=at(-300)), "lease", Level.PROBLEM, "last renewed 5m ago", False),
     ("renewed just in time", lease(renewTime=at(-14)), "lease", Level.OK, "epoch 7, renewed 14s ago", False),
+    ("the probe of the fence was let through", fence_told("Absent"), "lease", Level.PROBLEM, "the fence did not refuse its probe", False),
+    ("no fence is wanted", fence_told("Off"), "lease", Level.OK, "epoch 7", False),
     ("renewed in the future", lease(renewTime=at(60)), "lease", Level.WARNING, "is 60s ahead", False),
     (
         "the server has no Date: our own clock must do",

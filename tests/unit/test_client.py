@@ -128,6 +128,19 @@ def test_what_stands_in_the_requests() -> None:
     with_bench(scenario)
 
 
+def test_a_broken_webhook_is_a_refusal_and_no_unknown_outcome() -> None:
+    """Admission comes before storage, so that nothing was stored; 500 alone would not say so."""
+
+    async def scenario(bench: Bench) -> None:
+        bench.cluster.break_webhook("configmaps")
+        with pytest.raises(errors.ServerError, match="failed calling webhook") as caught:
+            await bench.client.create(CONFIG_MAPS, "default", item("a"))
+        assert caught.value.retryable
+        assert bench.cluster.find("configmaps", "default", "a") is None
+
+    with_bench(scenario)
+
+
 def test_deletes_and_patches_hit_only_what_was_meant() -> None:
     async def scenario(bench: Bench) -> None:
         meta = bench.cluster.apply(item("a"))["metadata"]

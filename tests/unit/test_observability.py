@@ -225,6 +225,7 @@ def combined(node: Any, samples: Samples) -> Vector:
     works: dict[str, Callable[[float, float], float | None]] = {
         ">": lambda a, b: a if a > b else None,
         "<": lambda a, b: a if a < b else None,
+        "==": lambda a, b: a if a == b else None,
         "/": lambda a, b: a / b,
     }
     others = right if isinstance(right, dict) else dict.fromkeys(left, right)
@@ -271,6 +272,9 @@ FIRING: tuple[tuple[str, tuple[Samples, ...], bool, str], ...] = (
     ("DroverCacheStale", (sample(c.CACHE_AGE, 69, resource="pods"),), False, "between two bookmarks"),
     ("DroverListsFail", (sample(c.RELISTS, 4, resource="pods", reason="error"), sample(c.RELISTS, 2, resource="pods", reason="gap")), True, "six in a while"),
     ("DroverListsFail", (sample(c.RELISTS, 9, resource="pods", reason="expired"),), False, "too old to watch from: nothing is wrong"),
+    ("DroverFenceAbsent", (sample(c.FENCE, 0, instance="a"),), True, "the leader's probe was let through"),
+    ("DroverFenceAbsent", (sample(c.FENCE, 1, instance="a"),), False, "it was refused"),
+    ("DroverFenceAbsent", (), False, "nobody leads, or no fence is wanted"),
     ("DroverWritesFenced", (sample(c.FENCED, 11),), True, "more than a take-over makes"),
     ("DroverWritesFenced", (sample(c.FENCED, 3),), False, "a take-over"),
     ("DroverServiceFailed", (sample(c.OBJECTS, 1, controller="s", phase="Failed"),), True, "one service"),

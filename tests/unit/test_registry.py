@@ -163,8 +163,9 @@ def test_the_lease_is_the_only_thing_of_its_kind_that_can_be_changed() -> None:
     for rule in rules:
         if rule["verbs"] != ["create"]:
             assert rule["resourceNames"] == ["drover-operator-7"], "a create cannot be held to a name, all else is"
-    kinds = (("coordination.k8s.io", "leases"), ("", "configmaps"))
-    assert rights(rules) == {(group, name, verb) for group, name in kinds for verb in ("create", "get", "patch")}
+    leases, floors = ("coordination.k8s.io", "leases"), ("", "configmaps")
+    changed = {(*each, verb) for each in (leases, floors) for verb in ("create", "get", "patch")}
+    assert rights(rules) == changed | {(*leases, verb) for verb in ("list", "watch")}, "a standby watches for its end"
 
 
 def test_only_the_shards_own_user_can_be_impersonated() -> None:

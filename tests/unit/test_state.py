@@ -42,7 +42,7 @@ class Bench:
         self.process = Process(self.transport, (CONTROLLER,), settings, clock=cluster.now, random=Random(1))
 
     def told(self, key: str = "") -> Json:
-        found = state(self.process.election, self.process.engines, key)
+        found = state(self.process.election, self.process.fence, self.process.engines, key)
         assert SECRET not in json.dumps(found)
         return found
 
@@ -85,6 +85,7 @@ def test_a_process_says_who_leads_and_how_fresh_its_caches_are() -> None:
             "epoch": 1,
         }
         assert 0 < told["lease"]["secondsLeft"] <= 2
+        assert told["fence"] == "Enforced"
         caches = told["controllers"]["service"]["caches"]
         assert (caches["pods"]["objects"], caches["managedservices.drover.dev"]["objects"]) == (2, 1)
         assert all(each["synced"] and each["watermark"] > 0 and each["ageSeconds"] < 70 for each in caches.values())
@@ -99,7 +100,7 @@ def test_a_standby_says_who_leads() -> None:
         other = Process(bench.cluster.transport(user="operator"), (CONTROLLER,), Settings(identity="op-2", shell=False), clock=bench.cluster.now)
         running = asyncio.create_task(other.run())
         await asyncio.sleep(3)
-        lease = state(other.election, other.engines)["lease"]
+        lease = state(other.election, other.fence, other.engines)["lease"]
         assert (lease["leading"], lease["holder"]) == (False, "op-1")
         running.cancel()
         await asyncio.wait({running})

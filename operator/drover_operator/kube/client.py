@@ -17,7 +17,7 @@ import msgspec
 
 from drover_operator.api.meta import Object, ObjectMeta
 from drover_operator.api.resource import Resource
-from drover_operator.kube.errors import OutcomeUnknown, TooManyRequests, Unreadable, api_error
+from drover_operator.kube.errors import OutcomeUnknown, ServerError, TooManyRequests, Unreadable, api_error
 from drover_operator.kube.transport import APPLY_PATCH, JSON, MERGE_PATCH, METADATA, METADATA_LIST, STRATEGIC_PATCH, Reply, Request, Transport
 
 T = TypeVar("T", bound=Object)
@@ -189,7 +189,7 @@ class Client:
         error = api_error(reply.status, reply.body)
         if isinstance(error, TooManyRequests):
             error.pause = _pause(error, reply)
-        if request.mutating and reply.status >= 500:
+        if request.mutating and isinstance(error, ServerError) and not error.before_storage:
             raise OutcomeUnknown(str(error)) from error
         raise error
 

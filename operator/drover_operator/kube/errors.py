@@ -142,9 +142,14 @@ class TooManyRequests(ApiError):
 
 
 class ServerError(ApiError):
-    """5xx to a read."""
+    """5xx to a read, or to a write that a broken webhook of somebody kept from being stored."""
 
     retryable = True
+
+    @property
+    def before_storage(self) -> bool:
+        """Whether it was answered before anything was stored: admission comes first, and says so in these words."""
+        return "failed calling webhook" in self.status.message
 
 
 _BY_CODE: dict[int, type[ApiError]] = {

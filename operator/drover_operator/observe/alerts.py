@@ -90,6 +90,15 @@ ALERTS = (
         page="stale-leader",
     ),
     Alert(
+        name="DroverFenceAbsent",
+        expression=f"{Q.most(c.FENCE)} == 0",
+        lasting="15m",
+        severity="warning",
+        summary="The API server does not refuse writes of a deposed leader.",
+        description="The leader's probe of the fence was let through: preconditions and the operator's own clock are all that keeps a late write out.",
+        page="fence-absent",
+    ),
+    Alert(
         name="DroverServiceFailed",
         expression=f"{Q.most(c.OBJECTS, c.CONTROLLER, phase='Failed')} > 0",
         lasting="5m",

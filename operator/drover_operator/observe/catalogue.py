@@ -105,6 +105,9 @@ EPOCH = Metric(name="drover_leader_epoch", kind="gauge", help="Epoch of this pro
 STALE = Metric(name="drover_stale_cache_skips_total", kind="counter", help="Passes put off because the cache lacked our own writes.", labels=(CONTROLLER,))
 WRITES = Metric(name="drover_writes_total", kind="counter", help="Actions carried out, and status writes.", labels=(CONTROLLER, ACTION, DONE))
 FENCED = Metric(name="drover_fence_refusals_total", kind="counter", help="Writes that the fence refused because epoch or holder were not those of the Lease.")
+FENCE = Metric(
+    name="drover_fence_enforced", kind="gauge", help="1 while the API server refuses writes of a deposed leader, 0 while it does not; told by the leader."
+)
 OLDEST = Metric(name="drover_queue_oldest_seconds", kind="gauge", help="Age of the key that waits longest for a worker.", labels=(CONTROLLER,))
 BACKOFF = Metric(name="drover_keys_in_backoff", kind="gauge", help="Keys whose last pass did not have its whole effect.", labels=(CONTROLLER,))
 OBJECTS = Metric(name="drover_objects", kind="gauge", help="Objects of the controller's kind by phase, as the cache shows them.", labels=(CONTROLLER, PHASE))
@@ -122,7 +125,7 @@ CATALOGUE = (
     *(DEPTH, ADDS, WAITED, WORKED, UNFINISHED, LONGEST, RETRIES),
     *(PASSES, FAILED, TOOK, ACTIVE, WORKERS),
     *(REQUESTS, REQUEST_TIME, LEADING),
-    *(EPOCH, STALE, WRITES, FENCED, OLDEST, BACKOFF),
+    *(EPOCH, STALE, WRITES, FENCED, FENCE, OLDEST, BACKOFF),
     *(OBJECTS, CONDITIONS, INSTANCES),
     *(RESTARTS, RELISTS, CACHED, CACHE_AGE, EVENTS, LAG, BUILD),
 )

@@ -84,6 +84,7 @@ ROWS = (
             Panel("Requests", ((Q.rate(c.REQUESTS, c.METHOD, c.CODE), "{{method}} {{code}}"),), "reqps", stacked=True),
             Panel("Time to answer, p99", ((Q.quantile(0.99, c.REQUEST_TIME, c.VERB), "{{verb}}"),), "s"),
             Panel("Writes", ((Q.rate(c.WRITES, c.ACTION, c.DONE), "{{action}} {{result}}"),), "ops", stacked=True),
+            Panel("Does the fence stand", ((Q.most(c.FENCE), "enforced"),), hint="1: the leader's probe is refused, as it must be."),
             Panel("Writes refused by the fence", ((Q.increase(c.FENCED, window=WINDOW_OF_REFUSALS), "refused"),), hint="A few at a take-over."),
             Panel("Events", ((Q.rate(c.EVENTS, c.FATE), "{{result}}"),), "ops"),
         ),

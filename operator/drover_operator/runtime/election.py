@@ -22,6 +22,7 @@ from drover_operator.api.builtin import Lease
 from drover_operator.api.resource import CONFIG_MAPS, LEASES
 from drover_operator.kube.client import Client, Written
 from drover_operator.kube.errors import AlreadyExists, ConfigurationError, Conflict, DroverError, KubeError, NotFound
+from drover_operator.runtime.vacancy import Vacancy
 
 log = structlog.get_logger()
 EPOCH_ANNOTATION = "drover.dev/epoch-floor"
@@ -78,6 +79,7 @@ class Election:
         self._last: Written | None = None  # what we wrote last, while that is certain
         self._asked = 0  # the epoch that may be ours: the answer to a write can be cut off by our own end
         self._seen: tuple[str, float] = ("", 0.0)
+        self.annotations: dict[str, str] = {}  # what the next renewal leaves on the Lease for those who look at it
         self.holder = ""  # whom the Lease named when we last looked
 
     @property
@@ -108,8 +110,8 @@ class Election:
         Raises:
             LostLeadership: the lease could not be kept; the process should end and begin anew.
         """
-        while not await self._try():  # noqa: ASYNC110  the Lease is the event, and it is asked for by looking
-            await asyncio.sleep(self._timing.retry * self._random.uniform(1.0, 1.2))
+        if not await self._try():
+            await self._stand_by()
         if self.term is None:
             raise LostLeadership("the lease was taken at once")
         log.info("leading", epoch=self.term.epoch, holder=self.identity, shard=self.shard)
@@ -122,6 +124,17 @@ class Election:
             for task in (work, keep):
                 task.cancel()
             await asyncio.gather(work, keep, return_exceptions=True)
+
+    async def _stand_by(self) -> None:
+        """Try by the clock, and as soon as the Lease is given back."""
+        vacancy = Vacancy(self._client, namespace=self._namespace, name=self.name, random=self._random)
+        following = asyncio.ensure_future(vacancy.follow())
+        try:
+            while not await self._try():
+                await vacancy.wait(self._timing.retry * self._random.uniform(1.0, 1.2))
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
 
     async def release(self) -> None:
         """Give the lease back, so that a standby takes over at once. Nothing is written by us afterwards."""
@@ -233,7 +246,9 @@ class Election:
         }
 
     async def _write(self, lease: Written, spec: dict[str, Any]) -> Written:
-        meta = {"uid": lease.uid, "resourceVersion": str(lease.version)}
+        meta: dict[str, Any] = {"uid": lease.uid, "resourceVersion": str(lease.version)}
+        if self.annotations:
+            meta["annotations"] = self.annotations
         return await self._client.patch(LEASES, self._namespace, self.name, {"metadata": meta, "spec": spec})
 
     async def _floor(self) -> int:

@@ -17,8 +17,10 @@ from drover_operator.observe import catalogue
 from drover_operator.observe.metrics import Metrics, Sample
 from drover_operator.runtime.election import Election
 from drover_operator.runtime.engine import Engine
+from drover_operator.runtime.fence_probe import FenceProbe, Standing
 
 DISTRIBUTION = "drover-operator"
+PROBED = (Standing.ENFORCED, Standing.ABSENT)
 FIELDS = {state: re.sub(r"(?<!^)([A-Z])", r"_\1", state).lower() for state in catalogue.STATE.values}
 
 
@@ -30,11 +32,12 @@ def installed() -> str:
         return "unknown"
 
 
-def measure_process(metrics: Metrics, election: Election) -> None:
-    """The version, and who leads."""
+def measure_process(metrics: Metrics, election: Election, fence: FenceProbe) -> None:
+    """The version, who leads, and whether the fence stands."""
     metrics.counter(catalogue.BUILD, installed()).value = 1
     metrics.ask(catalogue.LEADING, lambda: [((election.name,), float(election.leading))])
     metrics.ask(catalogue.EPOCH, lambda: [((), float(election.term.epoch if election.leading and election.term else 0))])
+    metrics.ask(catalogue.FENCE, lambda: [((), float(fence.standing is Standing.ENFORCED))] if election.leading and fence.standing in PROBED else [])
 
 
 def measure_engine(metrics: Metrics, engine: Engine) -> None:

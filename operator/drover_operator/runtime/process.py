@@ -30,6 +30,7 @@ from drover_operator.observe.metrics import Metrics
 from drover_operator.observe.traces import Traces
 from drover_operator.runtime.election import Election, Term, Timing
 from drover_operator.runtime.engine import Engine, Setting
+from drover_operator.runtime.fence_probe import FENCE_ANNOTATION, FenceProbe, Standing
 from drover_operator.runtime.health import HealthServer
 from drover_operator.runtime.measures import measure_engine, measure_process
 from drover_operator.runtime.registry import Controller
@@ -72,6 +73,7 @@ class Process:
         self._settings = settings
         self.metrics = Metrics(own=True)
         random = random or Random()
+        self.fence = FenceProbe(transport, shard=settings.shard, namespace=settings.namespace or LEASE_NAMESPACE, wanted=settings.fence)
         transport = MeasuredTransport(transport, self.metrics, asyncio.get_running_loop().time)
         reader = Client(transport)
         self.election = Election(
@@ -87,7 +89,7 @@ class Process:
         writer = Client(transport, self.election, patience=0.0)  # the engine waits for a busy server without holding a worker
         setting = Setting(clock=clock, random=random, namespace=settings.namespace, workers=settings.workers, instance=settings.identity, metrics=self.metrics)
         self.engines = tuple(_engine(controller, reader, writer, setting, traces) for controller in controllers)
-        measure_process(self.metrics, self.election)
+        measure_process(self.metrics, self.election, self.fence)
         for engine in self.engines:
             measure_engine(self.metrics, engine)
         self._stop = asyncio.Event()
@@ -132,8 +134,12 @@ class Process:
 
     async def _lead(self, term: Term) -> None:
         async with asyncio.TaskGroup() as group:
+            group.create_task(self.fence.run(self._note))
             for engine in self.engines:
                 group.create_task(engine.lead(term.epoch))
+
+    def _note(self, standing: Standing) -> None:
+        self.election.annotations = {FENCE_ANNOTATION: str(standing)}
 
     async def _pulse(self) -> None:
         loop, lag = asyncio.get_running_loop(), self.metrics.counter(LAG)
@@ -150,7 +156,7 @@ class Process:
             live={"loop": lambda: loop.time() - self._beat < SILENCE},
             ready={"caches": lambda: self.ready},
             metrics=self.metrics,
-            state=lambda key: state(self.election, self.engines, key),
+            state=lambda key: state(self.election, self.fence, self.engines, key),
         )
 
     def listen_to_signals(self) -> None:

@@ -39,7 +39,7 @@ def lease_rules(shard: str) -> list[Body]:
     names = [f"drover-operator-{shard}"]
     return [
         _rule(LEASES.group, [LEASES.plural], ("create",)),
-        {**_rule(LEASES.group, [LEASES.plural], ("get", "patch")), "resourceNames": names},
+        {**_rule(LEASES.group, [LEASES.plural], ("get", "list", "watch", "patch")), "resourceNames": names},
         _rule(CONFIG_MAPS.group, [CONFIG_MAPS.plural], ("create",)),
         {**_rule(CONFIG_MAPS.group, [CONFIG_MAPS.plural], ("get", "patch")), "resourceNames": names},
     ]

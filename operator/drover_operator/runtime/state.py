@@ -12,6 +12,7 @@ from typing import Any
 from drover_operator.kube.cache import Key
 from drover_operator.runtime.election import Election
 from drover_operator.runtime.engine import Engine
+from drover_operator.runtime.fence_probe import FenceProbe
 from drover_operator.runtime.measures import installed
 from drover_operator.runtime.queue import Lane
 
@@ -20,7 +21,7 @@ KEYS = 100  # most keys that are named in one list
 STEPS = 100
 
 
-def state(election: Election, engines: tuple[Engine, ...], key: str = "") -> Json:
+def state(election: Election, fence: FenceProbe, engines: tuple[Engine, ...], key: str = "") -> Json:
     """The whole process, or all that is known of `key`, NAMESPACE/NAME.
 
     Raises:
@@ -32,6 +33,7 @@ def state(election: Election, engines: tuple[Engine, ...], key: str = "") -> Jso
         "version": installed(),
         "identity": election.identity,
         "lease": _lease(election),
+        "fence": str(fence.standing),
         "controllers": {engine.controller.name: _controller(engine) for engine in engines},
     }
 

@@ -7,6 +7,7 @@ from drover_operator.cli.doctor.facts import Facts, Json
 from drover_operator.cli.doctor.findings import Check, Finding, some
 from drover_operator.cli.layout import age
 from drover_operator.runtime.election import EPOCH_ANNOTATION
+from drover_operator.runtime.fence_probe import FENCE_ANNOTATION, NEXT_STEP, Standing
 from drover_operator.runtime.rbac import SYSTEM
 
 SKEW = 3.0  # seconds that two clocks may be apart; the server's is told in whole seconds
@@ -42,6 +43,9 @@ def lease(facts: Facts) -> list[Finding]:
         return [check.problem(f"nobody leads: {holder} last renewed {age(silent)} ago", f"kubectl get pods -n {SYSTEM}, and their logs; or {START}")]
     if silent < -SKEW:
         return [check.warning(f"the clock of {holder} is {age(-silent)} ahead of the API server's", "set it by NTP; the election does not depend on it")]
+    told = (read.body or {})["metadata"].get("annotations", {}).get(FENCE_ANNOTATION)
+    if told == Standing.ABSENT:
+        return [check.problem(f"{holder} leads, and the fence did not refuse its probe: late writes of a deposed leader may pass", NEXT_STEP)]
     return [check.ok(f"{holder} leads, epoch {spec.get('leaseTransitions', 0)}, renewed {age(max(0, silent))} ago")]
 
 
