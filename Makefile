@@ -7,6 +7,7 @@ NAME ?= default
 KWOK ?= 5
 NODES ?= 0
 API_SERVERS ?= 1
+DISK ?=
 FAST ?=
 FROM ?=
 GROUP ?=
@@ -32,8 +33,8 @@ demo-down: ## Stop the demonstration: operator, cluster and all
 	@python3 -m tools.cluster down --name demo
 
 .PHONY: cluster
-cluster: ## Start a local cluster: NAME=default KWOK=5 (fake nodes) NODES=0 (real ones, as root) FAST=1 (notices lost nodes sooner) API_SERVERS=1
-	@python3 -m tools.cluster up --name "$(NAME)" --kwok-nodes "$(KWOK)" --nodes "$(NODES)" --api-servers "$(API_SERVERS)" $(if $(FAST),--fast)
+cluster: ## Start a local cluster: NAME=default KWOK=5 (fake nodes) NODES=0 (real ones, as root) FAST=1 (notices lost nodes sooner) API_SERVERS=1 DISK=64M (of each real node)
+	@python3 -m tools.cluster up --name "$(NAME)" --kwok-nodes "$(KWOK)" --nodes "$(NODES)" --api-servers "$(API_SERVERS)" $(if $(FAST),--fast) $(if $(DISK),--disk "$(DISK)")
 
 .PHONY: cluster-down
 cluster-down: ## Stop it and remove what it left

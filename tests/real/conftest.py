@@ -4,6 +4,7 @@
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from api.conftest import Crew
@@ -11,6 +12,7 @@ from api.harness.operators import Operator
 from api.harness.plane import LEASE, SYSTEM, Plane
 from api.harness.plane import plane as brought_up
 from api.harness.waiting import until
+from real.harness.away import Away
 from real.harness.load import Load
 from real.harness.space import RealSpace
 
@@ -21,29 +23,53 @@ from tools.images import operator as operator_image
 
 PREFIX = "test-real-"
 NODES = 2
+DISK = "64M"  # of each node
 FIRST = "test_leaves_nothing.py"  # before the session has nodes of its own
+LAST = "test_control_plane_away.py"  # it waits for what is played beside the others
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark everything here, and skip it with the reason where there can be no real nodes; the time limit leaves out fixtures."""
     ours = [item for item in items if "tests/real/" in item.path.as_posix()]
-    lacks = real_nodes_lack() if ours else []
+    lacks = real_nodes_lack(disk=True) if ours else []
     for item in ours:
         item.add_marker(pytest.mark.real)
         item.add_marker(pytest.mark.timeout(240, func_only=True))
         if lacks:
             item.add_marker(pytest.mark.skip(reason="no real nodes here: " + "; ".join(lacks)))
-    items.sort(key=lambda item: item.path.name != FIRST or item not in ours)
+    items.sort(key=lambda item: (item.path.name != FIRST or item not in ours, item.path.name == LAST))
 
 
 @pytest.fixture(scope="session")
-def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
+def images() -> list[Path]:
+    """Archives of the images that nodes have."""
+    return [sample(print), operator_image(print), agent_image(print)]
+
+
+@pytest.fixture(scope="session")
+def away(request: pytest.FixtureRequest, images: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Away]:
+    """What is played beside the other tests, if a test asks what became of it."""
+    found = Away(tmp_path_factory.mktemp("away"), images, _without_the_installed_operator)
+    wanted = any(item.path.name == LAST for item in request.session.items)
+    if wanted:
+        found.begin()
+    yield found
+    if wanted:
+        found.end()
+
+
+@pytest.fixture(scope="session")
+def plane(away: Away, images: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
     """Two real nodes, with Drover's manifests."""
-    archives = [sample(print), operator_image(print), agent_image(print)]
-    with brought_up(tmp_path_factory.mktemp("real"), prefix=PREFIX, kwok_nodes=0, nodes=NODES, fast=True, images=archives) as found:
-        found.kubectl("delete", "deployment", "--all", "-n", SYSTEM)  # the operator of most tests is a process that a test can freeze
-        until(lambda: not found.kube.list("pods", SYSTEM) and not _held(found), "the installed operator has gone, and its Lease with it", seconds=60)
+    with brought_up(tmp_path_factory.mktemp("real"), prefix=PREFIX, kwok_nodes=0, nodes=NODES, fast=True, images=images, disk=DISK) as found:
+        _without_the_installed_operator(found)
         yield found
+
+
+def _without_the_installed_operator(plane: Plane) -> None:
+    """The operator of most tests is a process that a test can freeze."""
+    plane.kubectl("delete", "deployment", "--all", "-n", SYSTEM)
+    until(lambda: not plane.kube.list("pods", SYSTEM) and not _held(plane), "the installed operator has gone, and its Lease with it", seconds=60)
 
 
 def _held(plane: Plane) -> bool:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -32,9 +33,19 @@ def machine() -> dict[str, object]:
         "namespaces": sorted(each.name for each in Path("/run/netns").iterdir()) if Path("/run/netns").is_dir() else [],
         "sysctls": {name: Path("/proc/sys", name).read_text() for name in SYSCTLS if Path("/proc/sys", name).exists()},
         "groups": sorted(str(each) for tree in cgroups._trees(cgroups.ROOT) for each in tree.glob("**/drover*")),
+        "disks": _disks(),
         "clusters": sorted(each.name for each in clusters_folder().iterdir() if each.name.endswith(f"-{os.getpid()}")),
         "processes": sorted(_programs()),
     }
+
+
+def _disks() -> list[str]:
+    """Files that are mounted as disks."""
+    found: list[str] = []
+    for device in Path("/sys/block").glob("loop*/loop/backing_file"):
+        with suppress(OSError):  # it was let go of just now
+            found.append(device.read_text())
+    return sorted(found)
 
 
 def _said(*words: str) -> str:
@@ -70,14 +81,15 @@ def same(before: dict[str, object]) -> None:
 
 @pytest.mark.timeout(300, func_only=True)
 def test_ten_rounds_of_up_damage_and_down() -> None:
-    """Each damage once a round: power, cable, a program."""
+    """Each damage once a round: disk, power, cable, a program."""
     before = machine()
     for number in range(ROUNDS):
         cluster = Cluster(f"test-rounds-{os.getpid()}")
         begun = time.monotonic()
         try:
-            cluster.up(nodes=2, kwok_nodes=0, fast=True)
+            cluster.up(nodes=2, kwok_nodes=0, fast=True, disk="64M")
             up = time.monotonic()
+            cluster.node("node-b").fill()
             cluster.stop("node-b", kill=True)
             cluster.node("node-a").cut()
             cluster.node("node-a").stop("kubelet")

@@ -15,10 +15,12 @@ from typing import Any
 
 import pytest
 import yaml
+from scenarios.troubles import ATTACKS, ON_THE_WAY
 from style.source import ROOT, text, tracked
 
 from drover_operator.api.crd import DEFINITIONS, crd
 from drover_operator.cli.outcome import Failure
+from drover_operator.testing.kubelet import Behaviour
 from drover_operator.testing.ruletree import RuleTree
 from drover_operator.testing.schema import Schema
 from tools import reference_cli
@@ -215,6 +217,20 @@ def test_there_are_commands_and_wrong_ones_are_found():
 
 def test_every_damage_has_a_page_that_names_its_test():
     """Whoever reads what happens can run it; whoever adds a damage says what it means for people."""
-    tests = re.findall(r"^def (test_\w+)", text("tests/real/test_damage.py"), re.MULTILINE)
+    files = ("tests/real/test_damage.py", "tests/real/test_control_plane_away.py")
+    tests = [test for file in files for test in re.findall(r"^def (test_\w+)", text(file), re.MULTILINE)]
     pages = "".join(text(name) for name in DOCS if name.startswith("docs/failures/"))
     assert [name for name in tests if name not in pages] == []
+
+
+def test_every_fault_class_of_the_simulator_is_replayed_for_real():
+    """What the simulator believes of the world is asked of the world; a class that is added here needs its case there."""
+    page = text("docs/explanation/proof.md").partition("## Replayed for real")[2]
+    rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| ") and "`" in line]
+    named = {name.partition("(")[0] for left, _ in rows for name in re.findall(r"`([^`]+)`", left)}
+    nodes = ("node_down", "node_up", "remove_node", "evict", "restart_containers")
+    modes = set(re.findall(r"(?:^|\. |\n)\s*([a-z-]+): ", Behaviour.__doc__ or "")) - {"normal"}
+    assert len(modes) == 5
+    assert {*ON_THE_WAY, *ATTACKS, *nodes, *modes} <= named
+    for file, test in (found for _, right in rows for found in re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", right)):
+        assert f"def {test}(" in text(file), f"{file}::{test}"

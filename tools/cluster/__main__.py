@@ -40,6 +40,7 @@ def _up(options: argparse.Namespace) -> None:
         nodes=options.nodes,
         images=options.images,
         api_servers=options.api_servers,
+        disk=options.disk,
         log=_say,
     )
     _tell(f"export KUBECONFIG={cluster.kubeconfig}")
@@ -107,6 +108,16 @@ def _heal(options: argparse.Namespace) -> None:
     _say(f"{options.node} is connected")
 
 
+def _fill(options: argparse.Namespace) -> None:
+    Cluster(options.name).node(options.node).fill()
+    _say(f"the disk of {options.node} is full; `free {options.node}` makes room again")
+
+
+def _free(options: argparse.Namespace) -> None:
+    Cluster(options.name).node(options.node).free()
+    _say(f"the disk of {options.node} has room")
+
+
 def _stop(options: argparse.Namespace) -> None:
     Cluster(options.name).node(options.node).stop(options.program)
     _say(f"{options.program} of {options.node} is ended, and stays so; `cont {options.node} {options.program}` lets it start")
@@ -143,6 +154,7 @@ def _up_options(up: argparse.ArgumentParser) -> None:
     up.add_argument("--nodes", type=_count, default=0, metavar="N", help="real nodes, as root: kubelet, containers, network (0)")
     up.add_argument("--images", type=Path, action="append", default=[], metavar="FILE", help="an OCI archive of images that real nodes have")
     up.add_argument("--api-servers", type=_some, default=1, metavar="N", help="API servers behind one address (1)")
+    up.add_argument("--disk", default="", metavar="SIZE", help="a disk of its own for each real node's kubelet, such as 64M, which can be filled")
     up.add_argument("--kwok-nodes", type=_count, default=5, metavar="N", help="fake nodes (5)")
     up.add_argument("--pods-per-node", type=_count, default=110, metavar="N", help="room on each node (110)")
     up.add_argument("--fast", action="store_true", help="notice a lost node in about 5 s instead of 50 s")
@@ -174,6 +186,8 @@ def _parser() -> argparse.ArgumentParser:
         ("start", "start a real node, or an ended process of the control plane, again", _start),
         ("cut", "pull the network cable of a real node", _cut),
         ("heal", "plug it in again", _heal),
+        ("fill", "fill the disk of a real node", _fill),
+        ("free", "make room on it again", _free),
         ("stop", "end one program of a real node and keep it ended", _stop),
         ("cont", "let it start again", _cont),
         ("enter", "run a command on a real node (sh)", _enter),

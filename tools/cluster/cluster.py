@@ -93,6 +93,16 @@ class Cluster:
             raise ClusterError(message)
         return self._layout.kubeconfig
 
+    @property
+    def etcd_port(self) -> int:
+        """The port of its datastore on loopback; keys for it are in the folder `certificates`.
+
+        Raises:
+            ClusterError: there is no such cluster.
+
+        """
+        return self._record().etcd_port
+
     def up(
         self,
         *,
@@ -105,12 +115,14 @@ class Cluster:
         nodes: int = 0,
         images: Sequence[Path | str] = (),
         api_servers: int = 1,
+        disk: str = "",
         log: Log = _silent,
     ) -> None:
         """Bring the cluster up and wait until it is usable; mend it if a part of it died; no change if it runs.
 
         `audit` is the file of a policy by which the API server keeps `audit_log`. `nodes` real nodes, each with a kubelet, containers and a
         network of its own, have the `images` of these archives; fake nodes beside them are tainted. Several `api_servers` are behind one address.
+        `disk`, such as "64M", is the size of a disk of its own for each kubelet, which can be filled.
 
         Raises:
             ClusterError: it did not come up, or this machine cannot have real nodes; nothing of it runs then, and its logs are kept until `down`.
@@ -126,10 +138,11 @@ class Cluster:
             nodes=nodes,
             images=_absolute(images),
             api_servers=api_servers,
+            disk=disk,
         )
         binaries.ensure(log)
         if nodes:
-            _check(nodes)
+            _check(nodes, disk)
             binaries.ensure(log, binaries.NODE_BINARIES)
         with self._locked(log):
             record = load(self._layout.record)
@@ -151,7 +164,7 @@ class Cluster:
         if name not in found:
             known = ", ".join(found) or "none; `up --nodes N` makes them"
             raise ClusterError(f"cluster {self.name} has no real node {name}: it has {known}")
-        return Node(self._context, self._layout, found[name], record.processes[name], record.processes[FABRIC])
+        return Node(self._context, self._layout, found[name], record.processes[name], record.processes[FABRIC], record.settings.disk)
 
     def down(self, log: Log = _silent) -> bool:
         """End every process of the cluster and remove its state; return whether there was anything.
@@ -163,7 +176,7 @@ class Cluster:
         if not self.folder.is_dir():
             return False
         with self._locked(log):
-            self._end_all()
+            self._end_all(grace=0)  # what an orderly end would save is removed next
             shutil.rmtree(self.folder)
         return True
 
@@ -317,11 +330,11 @@ class Cluster:
             else:
                 entry.unlink()
 
-    def _end_all(self) -> None:
+    def _end_all(self, grace: float = _GRACE) -> None:
         record = load(self._layout.record)
         for group in in_order_of_ending(record) if record else []:
-            stop([record.processes[name] for name in group] if record else [], _GRACE)
-        stop(marked(self.folder), _GRACE)
+            stop([record.processes[name] for name in group] if record else [], grace)
+        stop(marked(self.folder), grace)
         self._forget_groups()
 
 
@@ -334,10 +347,10 @@ def _nodes(settings: Settings) -> str:
     return f"{real}{settings.kwok_nodes} fake nodes"
 
 
-def _check(nodes: int) -> None:
+def _check(nodes: int, disk: str) -> None:
     if nodes > MOST:
         raise ClusterError(f"{nodes} real nodes are too many: {MOST} at most")
-    if lacks := requirements.lacks():
+    if lacks := requirements.lacks(disk=bool(disk)):
         raise ClusterError("real nodes cannot be had on this machine (fake ones can: --nodes 0):\n" + "\n".join(f"  - {each}" for each in lacks))
 
 

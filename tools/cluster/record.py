@@ -26,6 +26,7 @@ class Settings:
     nodes: int = 0  # real ones
     images: tuple[str, ...] = ()  # archives of images that real nodes have from the start
     api_servers: int = 1
+    disk: str = ""  # size of the disk that each real node has for its kubelet; "": a folder of the host's
 
     def differences(self, wanted: "Settings") -> list[str]:
         """Return one line for each setting that is not as wanted."""

@@ -2,7 +2,7 @@
 """A steady load of requests on one address, each over a connection of its own: `sample_load.py URL WORKERS PER_SECOND`.
 
 It prints a line of JSON each second: how many were answered with 200, by version and pod, and every failure with its reason and time. No
-request is repeated: what a client would notice is what is counted.
+request is repeated: what a client would notice is what is counted, from the first answer on (this node's proxy may not know the address before).
 """
 
 import json
@@ -56,9 +56,20 @@ def work(url: str, apart: float, tally: Tally) -> None:
         time.sleep(max(0.0, following - time.monotonic()))
 
 
+def await_answer(url: str) -> None:
+    """Return when it answers for the first time."""
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=TIMEOUT):  # noqa: S310 as above
+                return
+        except OSError:
+            time.sleep(0.05)
+
+
 def main() -> None:
     """Ask until killed."""
     url, workers, rate, tally = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), Tally()
+    await_answer(url)
     for _ in range(workers):
         threading.Thread(target=work, args=(url, workers / rate, tally), daemon=True).start()
     while True:

@@ -15,7 +15,7 @@ SOCKET = "/run/containerd/containerd.sock"
 _CRI = 'plugins."io.containerd.grpc.v1.cri"'
 
 
-def spec(cluster: str, place: Place, *, fast: bool) -> Spec:
+def spec(cluster: str, place: Place, *, fast: bool, disk: bool = False) -> Spec:
     """All that the supervisor of a node is told."""
     return {
         "hostname": place.name,
@@ -25,7 +25,7 @@ def spec(cluster: str, place: Place, *, fast: bool) -> Spec:
         "files": {
             "/etc/containerd/config.toml": containerd(),
             "/etc/cni/net.d/10-drover.conflist": json.dumps(network(place)),
-            "/run/drover/kubelet.json": json.dumps(kubelet(cluster, place, fast=fast)),
+            "/run/drover/kubelet.json": json.dumps(kubelet(cluster, place, fast=fast, disk=disk)),
             "/run/drover/kube-proxy.json": json.dumps(kube_proxy(place)),
             "/etc/resolv.conf": f"nameserver {DNS_SERVICE}\n",
             "/etc/hostname": f"{place.name}\n",
@@ -64,10 +64,13 @@ def _program(name: str, argv: list[str], *needs: str, once: bool = False) -> dic
     return {"name": name, "argv": argv, "needs": list(needs), "once": once}
 
 
-def kubelet(cluster: str, place: Place, *, fast: bool) -> dict[str, Any]:
-    """The kubelet's configuration; `fast` tells the control plane of itself each second, instead of each ten."""
+def kubelet(cluster: str, place: Place, *, fast: bool, disk: bool = False) -> dict[str, Any]:
+    """The kubelet's configuration; `fast` tells the control plane of itself each second, instead of each ten, and of pressure that is over soon.
+
+    With a `disk` of its own its pods are evicted at a tenth of it, as by default; the host's may be nearly full.
+    """
     keys = f"{INSIDE}/keys"
-    quick = {"nodeStatusUpdateFrequency": "1s", "nodeStatusReportFrequency": "5s", "nodeLeaseDurationSeconds": 4}
+    quick = {"nodeStatusUpdateFrequency": "1s", "nodeStatusReportFrequency": "5s", "nodeLeaseDurationSeconds": 4, "evictionPressureTransitionPeriod": "5s"}
     return {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
@@ -82,9 +85,9 @@ def kubelet(cluster: str, place: Place, *, fast: bool) -> dict[str, Any]:
         "authorization": {"mode": "Webhook"},
         "tlsCertFile": f"{keys}/kubelet.crt",
         "tlsPrivateKeyFile": f"{keys}/kubelet.key",
-        # Images come from a file, once: one that is collected would never come back. The disk is everybody's, and may be nearly full.
+        # Images come from a file, once: one that is collected would never come back.
         "imageGCHighThresholdPercent": 100,
-        "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
+        "evictionHard": {"memory.available": "100Mi", "nodefs.available": "10%" if disk else "1%", "imagefs.available": "1%"},
         **(quick if fast else {}),
     }
 

@@ -15,6 +15,8 @@ from tools.cluster.errors import ClusterError
 from tools.cluster.processes import Process
 
 _PATIENCE = 10.0  # seconds
+_FILLER = "/var/lib/kubelet/filler"
+_LEFT = 512 << 10  # bytes that a full disk has left, for the kubelet's own records
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,7 @@ class Node:
     place: Place
     process: Process
     fabric: Process
+    disk: str = ""
 
     @property
     def name(self) -> str:
@@ -76,6 +79,28 @@ class Node:
     def _cable(self, state: str) -> None:
         self._first()
         run(["nsenter", f"--net=/proc/{self.fabric.pid}/ns/net", "ip", "link", "set", self.place.port, state])
+
+    def fill(self) -> None:
+        """Fill the disk of its kubelet, on which pods keep their data and logs, but for half a MiB.
+
+        Raises:
+            ClusterError: the node is off, or has no disk of its own.
+
+        """
+        if not self.disk:
+            raise ClusterError(f"{self.name} has no disk of its own, and the host's must not be filled: `up --disk 64M` gives it one")
+        self.free()
+        available = int(self.run("df", "--output=avail", "--block-size=1", "/var/lib/kubelet").split()[-1])
+        self.run("fallocate", f"--length={max(4096, available - _LEFT)}", _FILLER)
+
+    def free(self) -> None:
+        """Take away what fills it.
+
+        Raises:
+            ClusterError: the node is off.
+
+        """
+        self.run("rm", "-f", _FILLER)
 
     def stop(self, program: str) -> None:
         """End one of its programs with SIGKILL, and keep it from being started; containers run on without kubelet and containerd.

@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -37,22 +37,28 @@ _TRIALS = (
 )
 
 
-def lacks() -> list[str]:
-    """Return what this machine lacks for real nodes, each in one line; nothing if they can be had."""
+DISK_TOOLS = {"mkfs.ext4": "e2fsprogs", "mount": "mount"}
+
+
+def lacks(*, disk: bool = False) -> list[str]:
+    """Return what this machine lacks for real nodes, with disks of their own or not, each in one line; nothing if they can be had."""
     if os.geteuid():
         return ["real nodes need root: namespaces, mounts and control groups are made for them (sudo make cluster ...)"]
-    return [*_tools(shutil.which), *_kernel(Path("/proc/filesystems").read_text()), *_groups(cgroups.ROOT)] or [*_tried(), *_layers(clusters_folder())]
+    tools = _tools(shutil.which, TOOLS | (DISK_TOOLS if disk else {}))
+    kernel = _kernel(Path("/proc/filesystems").read_text(), loop=not disk or Path("/dev/loop-control").exists())
+    return [*tools, *kernel, *_groups(cgroups.ROOT)] or [*_tried(), *_layers(clusters_folder())]
 
 
-def _tools(find: Callable[[str], str | None]) -> list[str]:
-    missing = [tool for tool in TOOLS if not find(tool)]
-    packages = sorted({TOOLS[tool] for tool in missing})
+def _tools(find: Callable[[str], str | None], wanted: Mapping[str, str] = TOOLS) -> list[str]:
+    missing = [tool for tool in wanted if not find(tool)]
+    packages = sorted({wanted[tool] for tool in missing})
     return [f"the command {', '.join(missing)} is missing: apt-get install {' '.join(packages)}"] if missing else []
 
 
-def _kernel(filesystems: str) -> list[str]:
+def _kernel(filesystems: str, *, loop: bool = True) -> list[str]:
     known = filesystems.split()
-    return [] if "overlay" in known else ["the kernel has no overlay file system: modprobe overlay"]
+    missing = [] if "overlay" in known else ["the kernel has no overlay file system: modprobe overlay"]
+    return missing if loop else [*missing, "files cannot be mounted as disks: modprobe loop, or leave out --disk"]
 
 
 def _groups(root: Path) -> Iterable[str]:

@@ -23,6 +23,7 @@ LASTING = {
     "pods": "/var/log/pods",
     "data": "/data",
 }
+DISK = "disk.img"  # of the kubelet, where nodes have disks of their own
 SCRATCH = "size=1g,mode=755"  # what a node may write outside these folders
 # The kubelet sets these for the whole machine: it gets files to write on instead.
 SYSCTLS = {
@@ -62,6 +63,8 @@ def _ip(prefix: list[str], lines: list[str]) -> None:
 
 def build(folder: Path, lower: Path, shown: dict[str, str]) -> Path:
     """Mount the root of the node; return where it is."""
+    if (disk := folder / DISK).exists():
+        subprocess.run(["mount", "-o", "loop", str(disk), str(folder / "kubelet")], check=True)  # the loop device goes with the last who sees it
     scratch = folder / "scratch"
     kernel.mount("drover", scratch, "tmpfs", data=SCRATCH)
     for part in ("upper", "work", "root"):

@@ -9,6 +9,8 @@ from tools.cluster import certificates
 from tools.cluster.arguments import Layout
 from tools.cluster.cells import cluster_objects, debian, fabric, images, node
 from tools.cluster.cells.addresses import API_PORT, FABRIC, Place, places
+from tools.cluster.cells.room import DISK
+from tools.cluster.commands import run
 from tools.cluster.errors import ClusterError
 from tools.cluster.record import Settings
 
@@ -35,7 +37,7 @@ def prepare(cluster: str, layout: Layout, settings: Settings, lower: Path) -> No
     """Write all that the fabric and the nodes need before they start.
 
     Raises:
-        ClusterError: an archive of images cannot be read, or openssl failed.
+        ClusterError: an archive of images cannot be read, a disk cannot be made that large, or openssl failed.
 
     """
     layout.fabric.mkdir()
@@ -49,6 +51,12 @@ def prepare(cluster: str, layout: Layout, settings: Settings, lower: Path) -> No
     (layout.fabric / fabric.COREFILE).write_text(cluster_objects.corefile(str(kubeconfig)))
     for place in places(settings.nodes):
         _prepare(cluster, layout, place, settings, lower)
+
+
+def _make_disk(file: Path, size: str) -> None:
+    """Make an empty disk; the file takes as much room as is written to it."""
+    run(["truncate", f"--size={size}", str(file)])
+    run(["mkfs.ext4", "-q", "-m", "0", str(file)])
 
 
 def _copy(file: Path, target: Path) -> None:
@@ -69,6 +77,8 @@ def _prepare(cluster: str, layout: Layout, place: Place, settings: Settings, low
     folder = layout.node(place.name)
     for name in FOLDERS:
         (folder / name).mkdir(parents=True)
+    if settings.disk:
+        _make_disk(folder / DISK, settings.disk)
     keys = folder / "keys"
     subject, names = f"/O=system:nodes/CN=system:node:{place.name}", (f"IP:{place.address}", f"DNS:{place.name}")
     certificates.sign(layout.certificates, place.name, subject, names)
@@ -87,4 +97,4 @@ def _prepare(cluster: str, layout: Layout, place: Place, settings: Settings, low
         "shown": {str(folder): node.INSIDE, str(layout.node_binaries): node.PROGRAMS, str(layout.images): node.IMAGES},
     }
     (folder / "start.json").write_text(json.dumps(start))
-    (folder / "spec.json").write_text(json.dumps(node.spec(cluster, place, fast=settings.fast)))
+    (folder / "spec.json").write_text(json.dumps(node.spec(cluster, place, fast=settings.fast, disk=bool(settings.disk))))
