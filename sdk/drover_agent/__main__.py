@@ -69,7 +69,7 @@ async def _run(settings: Settings) -> int:
     stop, hurry = asyncio.Event(), asyncio.Event()
     _listen_to_signals(stop, hurry)
     agent = _agent(settings)
-    server = Server(admin.routes(agent), write)
+    server = Server(admin.routes(agent, write), write)
     try:
         port = await server.start(settings.listen.host, settings.listen.port)
     except OSError as error:

@@ -2,34 +2,51 @@
 """The pages of the agent: what the kubelet asks, what people and the operator ask, and what Prometheus asks."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 
 from drover_agent import __version__
+from drover_agent.access import Gate
 from drover_agent.agent import Agent, told
 from drover_agent.core import State
-from drover_agent.log import utc
-from drover_agent.server import JSON, Handler, Response, Routes
+from drover_agent.log import Log, utc
+from drover_agent.server import JSON, Handler, Request, Response, Routes, refusal
 from drover_agent.settings import shown
 
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 NO_RELOAD = "the delivery of configuration is not part of this agent yet, so there is nothing to reload: its own settings come from flags at its start"
+Page = Callable[[], Awaitable[Response]]
 
 
-def routes(agent: Agent) -> Routes:
-    """Every page, by path and method."""
-    pages = _Pages(agent)
-    gets: Mapping[str, Handler] = {
+def routes(agent: Agent, log: Log) -> Routes:
+    """Every page, by path and method; those that change something only for whom the gate lets in."""
+    pages, gate = _Pages(agent), Gate(agent.settings.token, log)
+    reads: Mapping[str, Page] = {
         "/livez": pages.livez,
         "/readyz": pages.readyz,
-        "/drain": pages.drain,
         "/metrics": pages.metrics,
         "/admin/health": pages.health,
         "/admin/load": pages.load,
         "/admin/identity": pages.identity,
         "/admin/config": pages.config,
     }
-    return {path: {"GET": page} for path, page in gets.items()} | {"/admin/reload": {"POST": pages.reload}}
+    changes: Routes = {"/drain": {"GET": _gated(pages.drain, gate)}, "/admin/reload": {"POST": _gated(pages.reload, gate)}}
+    return {**{path: {"GET": _open(page)} for path, page in reads.items()}, **changes}
+
+
+def _open(page: Page) -> Handler:
+    async def answer(_: Request) -> Response:
+        return await page()
+
+    return answer
+
+
+def _gated(page: Page, gate: Gate) -> Handler:
+    async def answer(request: Request) -> Response:
+        why = gate.refusal(request)
+        return refusal(HTTPStatus.FORBIDDEN, why, request.path) if why else await page()
+
+    return answer
 
 
 class _Pages:

@@ -6,9 +6,9 @@ answer or a closed connection, never in a traceback.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 
 from drover_agent.core import Event
@@ -34,13 +34,15 @@ class Response:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
-    """What was asked: method and path, without the query."""
+    """What was asked, and by whom: path without the query, headers by their names in small letters, `peer` "" for who has gone."""
 
     method: str
     path: str
+    peer: str
+    headers: Mapping[str, str] = field(repr=False)  # one of them may be a secret
 
 
-Handler = Callable[[], Awaitable[Response]]
+Handler = Callable[[Request], Awaitable[Response]]
 Routes = Mapping[str, Mapping[str, Handler]]  # path -> method -> handler; HEAD goes where GET goes
 
 
@@ -76,7 +78,7 @@ class Server:
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         full = len(self._connections) >= MOST
-        work = _send(writer, _refusal(HTTPStatus.SERVICE_UNAVAILABLE, f"there are {MOST} connections already")) if full else self._serve(reader, writer)
+        work = _send(writer, refusal(HTTPStatus.SERVICE_UNAVAILABLE, f"there are {MOST} connections already")) if full else self._serve(reader, writer)
         task = asyncio.create_task(_closing(writer, work))
         self._connections.add(task)
         task.add_done_callback(self._connections.discard)
@@ -88,52 +90,61 @@ class Server:
         except asyncio.IncompleteReadError:  # nobody is there any more to be told
             return
         except asyncio.LimitOverrunError:
-            response, method = _refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"the head of a request has at most {HEAD} bytes"), ""
+            response, method = refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"the head of a request has at most {HEAD} bytes"), ""
         except TimeoutError:
-            response, method = _refusal(HTTPStatus.REQUEST_TIMEOUT, f"the head of a request must be there within {self._patience:g} s"), ""
+            response, method = refusal(HTTPStatus.REQUEST_TIMEOUT, f"the head of a request must be there within {self._patience:g} s"), ""
         else:
-            response, method = await self._respond(head)
+            response, method = await self._respond(head, _peer(writer))
         await _send(writer, response, bodiless=method == "HEAD")
         await _linger(reader, writer)
 
-    async def _respond(self, head: bytes) -> tuple[Response, str]:
-        request = parse(head)
+    async def _respond(self, head: bytes, peer: str) -> tuple[Response, str]:
+        request = parse(head, peer)
         if isinstance(request, Response):
             return request, ""
         try:
             return await self._handled(request), request.method
         except Exception as error:  # noqa: BLE001  a fault in one page must neither end the agent nor show its inside
             self._log(Event(name="failed", level="error", fields={"path": request.path, "error": repr(error)}))
-            return _refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "the agent failed to answer; its log says more", request.path), request.method
+            return refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "the agent failed to answer; its log says more", request.path), request.method
 
     async def _handled(self, request: Request) -> Response:
         handlers = self._routes.get(request.path)
         if handlers is None:
-            return _refusal(HTTPStatus.NOT_FOUND, f"there is no such page; there are {', '.join(sorted(self._routes))}", request.path)
+            return refusal(HTTPStatus.NOT_FOUND, f"there is no such page; there are {', '.join(sorted(self._routes))}", request.path)
         handler = handlers.get("GET" if request.method == "HEAD" else request.method)
         if handler is None:
             allow = ", ".join(sorted([*handlers, "HEAD"] if "GET" in handlers else handlers))
-            return _refusal(HTTPStatus.METHOD_NOT_ALLOWED, f"this page takes {allow}", request.path, allow=allow)
-        return await handler()
+            return refusal(HTTPStatus.METHOD_NOT_ALLOWED, f"this page takes {allow}", request.path, allow=allow)
+        return await handler(request)
 
 
-def parse(head: bytes) -> Request | Response:
+def parse(head: bytes, peer: str) -> Request | Response:
     """The request in a head, or what is answered to something that is none."""
-    line, _, _ = head.decode("latin-1").partition("\r\n")
+    line, *lines = head.decode("latin-1").split("\r\n")
     words = line.split(" ")
     if len(words) != len(("GET", "/", "HTTP/1.1")) or not all(words) or not words[2].startswith("HTTP/"):
-        return _refusal(HTTPStatus.BAD_REQUEST, "this is no HTTP request")
+        return refusal(HTTPStatus.BAD_REQUEST, "this is no HTTP request")
     method, target, version = words
     if version not in ("HTTP/1.0", "HTTP/1.1"):
-        return _refusal(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "this server speaks HTTP/1.1")
+        return refusal(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "this server speaks HTTP/1.1")
     if target.lower().startswith("http://"):  # as a proxy is asked; the standard demands that it is understood
         target = "/" + target[len("http://") :].partition("/")[2]
     if not target.startswith("/"):
-        return _refusal(HTTPStatus.BAD_REQUEST, "the target of a request is a path")
-    return Request(method=method, path=target.partition("?")[0])
+        return refusal(HTTPStatus.BAD_REQUEST, "the target of a request is a path")
+    return Request(method=method, path=target.partition("?")[0], peer=peer, headers=_headers(lines))
 
 
-def _refusal(status: HTTPStatus, sentence: str, path: str = "", *, allow: str = "") -> Response:
+def _headers(lines: Iterable[str]) -> dict[str, str]:
+    return {name.lower(): value.strip(" \t") for name, _, value in (line.partition(":") for line in lines)}
+
+
+def _peer(writer: asyncio.StreamWriter) -> str:
+    found = writer.get_extra_info("peername")
+    return str(found[0]) if found else ""
+
+
+def refusal(status: HTTPStatus, sentence: str, path: str = "", *, allow: str = "") -> Response:
     """A refusal in the language of the page: JSON under /admin/."""
     if path.startswith("/admin/"):
         return Response(status=status, kind=JSON, body=f'{{"error": "{sentence}"}}\n'.encode(), allow=allow)

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Everything that the agent is told: flags, each also a variable DROVER_AGENT_<FLAG>. A flag wins; an empty variable counts as none.
 
-No flag is called --port: Kubernetes sets DROVER_AGENT_PORT by itself in every pod near a Service called drover-agent.
+No flag is called --port: Kubernetes sets DROVER_AGENT_PORT by itself in every pod near a Service called drover-agent. The token has a variable
+and no flag: where a pod shares its processes, each of them can read the command lines of the others.
 """
 
 import argparse
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, NoReturn
@@ -17,11 +18,13 @@ from drover_agent.client import Target
 from drover_agent.core import Thresholds
 
 PREFIX = "DROVER_AGENT_"
+TOKEN = f"{PREFIX}TOKEN"
 LAST_PORT = 65535
 LONGEST = 1024  # characters of a path
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = r"(?:[0-9]{1,9}(?:ms|s|m|h))+"
 _PLAIN = r"[0-9]{1,9}(?:\.[0-9]{1,9})?"
+_TOKEN68 = r"[A-Za-z0-9._~+/=-]{16,256}"
 _URL = r"http://(?P<host>\[[^\]/?#@]*\]|[^:/?#@\[\]]*)(?::(?P<port>[0-9]{1,5}))?(?P<path>/.*)?"
 
 
@@ -57,6 +60,7 @@ class Settings:
     settle: float
     drain_timeout: float
     grace: float
+    token: str = field(repr=False)
 
     @property
     def thresholds(self) -> Thresholds:
@@ -196,18 +200,19 @@ FLAGS = (
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise SettingsError(message)
+        raise SettingsError(re.sub(r"(--token[= ]).*", r"\1***", message, flags=re.DOTALL))  # there is no such flag, and what was meant by it is not repeated
 
 
 def read(arguments: Sequence[str], environ: Mapping[str, str]) -> Settings:
     """Settings of a command line and an environment.
 
     Raises:
-        SettingsError: a flag is unknown, missing or out of its range.
+        SettingsError: a flag is unknown, missing or out of its range, or the token cannot be one.
         SystemExit: --help or --version was asked for, and answered.
     """
     given = vars(_parser().parse_args(arguments))
-    settings = Settings(**{flag.field: _value(flag, given[flag.field], environ.get(flag.variable, "")) for flag in FLAGS})
+    values = {flag.field: _value(flag, given[flag.field], environ.get(flag.variable, "")) for flag in FLAGS}
+    settings = Settings(**values, token=_token(environ.get(TOKEN, "")))
     if settings.settle >= settings.drain_timeout:
         raise SettingsError(f"--settle {settings.settle:g} must be less than --drain-timeout {settings.drain_timeout:g}")
     return settings
@@ -224,6 +229,13 @@ def _value(flag: Flag, given: str | None, variable: str) -> Any:
         raise SettingsError(f"--{flag.name} '{_quotable(text)}'{source} {error}") from error
 
 
+def _token(text: str) -> str:
+    """What changes must show; "" is none. A wrong one is not repeated."""
+    if text and not re.fullmatch(_TOKEN68, text):
+        raise SettingsError(f"{TOKEN} must be 16 to 256 characters, each a letter, a digit or one of -._~+/=")
+    return text
+
+
 def _quotable(text: str) -> str:
     """A value as it may stand in an error: one line, without the password of a URL and without what stands behind a ?."""
     line = re.sub(r"//.*@", "//***@", text.encode("unicode_escape").decode("ascii"))
@@ -234,7 +246,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="drover-agent",
         description="Probes one instance from beside it, names its runs, and drains it.",
-        epilog=f"Each flag is also read from a variable: --probe-port from {PREFIX}PROBE_PORT. A TIME is 5s, 1m30s, 500ms, or plain seconds.",
+        epilog=f"Each flag is also read from a variable: --probe-port from {PREFIX}PROBE_PORT. A TIME is 5s, 1m30s, 500ms, or plain seconds. "
+        f"{TOKEN}, a variable without a flag, is what requests must show that change something; without it they must come over loopback.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"drover-agent {__version__}")
@@ -244,8 +257,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def shown(settings: Settings) -> dict[str, object]:
-    """The settings for whoever asks, by the names of the flags in camelCase. What stands behind a ? may be a secret."""
-    return {_camel(each.name): _told(getattr(settings, each.name)) for each in fields(settings)}
+    """The settings for whoever asks, by the names of the flags in camelCase. What stands behind a ? may be a secret, and the token is one."""
+    return {_camel(flag.field): _told(getattr(settings, flag.field)) for flag in FLAGS}
 
 
 def _camel(name: str) -> str:

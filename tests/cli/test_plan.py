@@ -174,6 +174,12 @@ DIFFERENT = [
         [("spec.e[API_KEY].value", "***", "***")],
     ),
     (
+        "a header that is named like one, as the hook of the agent has",
+        {"h": [{"name": "X-Drover-Token", "value": "a"}]},
+        {"h": [{"name": "X-Drover-Token", "value": "b"}]},
+        [("spec.h[X-Drover-Token].value", "***", "***")],
+    ),
+    (
         "where the secret comes from is none",
         {"e": [{"name": "TOKEN", "from": "a"}]},
         {"e": [{"name": "TOKEN", "from": "b"}]},

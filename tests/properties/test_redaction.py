@@ -7,6 +7,7 @@ That a redacted report decides the same plan is proved in tests/scenarios/test_f
 import base64
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -14,7 +15,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from drover_operator.api.resource import CONTROLLER_REVISIONS, MANAGED_SERVICES, PODS, SERVICES
+from drover_controllers.service import build, sidecar
+from drover_controllers.service.gather import wanted_revision
+from drover_operator.api.resource import CONTROLLER_REVISIONS, DISRUPTION_BUDGETS, MANAGED_SERVICES, PODS, SERVICES
 from drover_operator.cli.redaction import HIDDEN, Redactor, scrubbed
 
 Json = dict[str, Any]
@@ -138,6 +141,43 @@ def test_what_support_needs_stays() -> None:
     assert one["env"] == [{"name": "LEVEL", "value": HIDDEN}, env[1]]
     assert one["args"] == ["/bin/serve", f"--port={HIDDEN}", "--verbose", HIDDEN]
     assert shown["terminationGracePeriodSeconds"] == 9
+
+
+UID = "6f1c7b1e-0d7c-4f0e-9a58-2b3d1c5e7f90"
+
+
+def with_agent() -> tuple[list[tuple[Any, Json]], str]:
+    """A service and all that it owns, with the agent in its pod; and the agent's token."""
+    resource, body = service(metadata={"uid": UID, "annotations": {}}, spec={"healthCheck": {"http": {"port": 8080}}})
+    item = resource.decoder.decode(msgspec.json.encode(body))
+    revision = replace(wanted_revision(item.spec, "web"), agent="drover-agent:1")
+    record = build.controller_revision(item, revision, 1, "")
+    owned = [(SERVICES, build.front(item)), (DISRUPTION_BUDGETS, build.disruption_budget(item)), (CONTROLLER_REVISIONS, record)]
+    return [(resource, body), *owned, (PODS, build.pod(item, revision, 0, ""))], sidecar.token_of(UID, revision.name)
+
+
+def test_the_token_of_the_agent_is_in_no_report_nor_what_it_is_made_of() -> None:
+    """A report may end up with anybody, and it names the revisions: with the uid, the token could be worked out."""
+    objects, token = with_agent()
+    assert encoded(objects[-1][1]).count(token) == 2, "the agent and the hook have it"
+    redactor = Redactor()
+    shown = [redactor.object(resource, msgspec.json.encode(body)) for resource, body in objects]
+    event = redactor.text({"note": f"uid {UID} is not {UID[::-1]}; refused: {encoded(objects[-1][1])}"})
+    for each in (*shown, event):
+        assert [secret for secret in (token, UID) if secret in encoded(each)] == []
+
+
+def test_whom_an_object_belongs_to_is_still_told() -> None:
+    """The operator compares uids; a pod that lost its owner is known by an annotation."""
+    (first, *owned), _ = with_agent()
+    stand_in = Redactor().object(first[0], msgspec.json.encode(first[1]))["metadata"]["uid"]
+    for resource, body in owned:
+        shown = Redactor().object(resource, msgspec.json.encode(body))
+        assert resource.decoder.decode(msgspec.json.encode(shown)).metadata.controller_uid() == stand_in
+        assert shown["metadata"].get("annotations", {}).get(build.naming.SERVICE_UID, stand_in) == stand_in
+    assert shown["metadata"]["annotations"][build.naming.SERVICE_UID] == stand_in, "the last one is the pod"
+    other = {"metadata": {"name": "web", "namespace": "shop", "uid": UID[::-1]}, "spec": first[1]["spec"]}
+    assert Redactor().object(MANAGED_SERVICES, msgspec.json.encode(other))["metadata"]["uid"] != stand_in
 
 
 SAID = [

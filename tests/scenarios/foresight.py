@@ -263,6 +263,7 @@ class Flow:
         """A report that is taken now has no secret in it, and decides the same as the cluster with all its secrets."""
         text = msgspec.json.encode(await taken(client, [(NAMESPACE, plan["name"])], lambda _: None, self.cluster.now))
         assert SECRET.encode() not in text
+        assert self.cluster.get("managedservices", NAMESPACE, plan["name"])["metadata"]["uid"].encode() not in text
         again = json.loads(msgspec.json.encode(document((await replayed(json.loads(text)))[0])))
         assert ids(again) == ids(plan), "the report decides otherwise"
         self.tally["replayed"] += 1

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from tables.world import NAME, service_of, typed
 
-from drover_agent import settings
-from drover_controllers.service import build, naming
+from drover_agent import access, settings
+from drover_controllers.service import build, naming, sidecar
 from drover_controllers.service.gather import AGENT_IMAGE, _recorded, agent_image, wanted_revision
 from drover_operator.api.builtin import ControllerRevision
 from drover_operator.api.managedservice import ManagedService, ManagedServiceSpec
@@ -123,12 +123,49 @@ def test_an_image_of_the_agent_rolls_nothing(monkeypatch: pytest.MonkeyPatch):
     assert _recorded(recorded).agent == "drover-agent:1"
 
 
+def agent_settings(spec: dict[str, Any]) -> settings.Settings:
+    """What the agent of a pod is told, as the program reads it."""
+    agent = spec["initContainers"][-1]
+    return settings.read([*agent["args"], "--ip=10.0.0.1"], {each["name"]: each["value"] for each in agent["env"]})
+
+
 def test_the_agent_takes_its_own_flags():
     """What the builder writes is what the program understands."""
     for name, case in AGENT_CASES.items():
-        argv = built(case, 2, agent=AGENT)["spec"]["initContainers"][-1]["args"]
-        found = settings.read([*argv, "--ip=10.0.0.1"], {})
-        assert found.probe_port == 8080, name
+        assert agent_settings(built(case, 2, agent=AGENT)["spec"]).probe_port == 8080, name
+
+
+def hooks(spec: dict[str, Any]) -> list[dict[str, Any]]:
+    """The hooks of a pod that ask the agent."""
+    asked = [each.get("lifecycle", {}).get("preStop", {}).get("httpGet", {}) for each in spec["containers"]]
+    return [each for each in asked if each.get("path") == "/drain"]
+
+
+@pytest.mark.parametrize("name", AGENT_CASES)
+def test_the_hook_shows_the_token_that_the_agent_takes(name: str):
+    """A kubelet does not mind a refusal: the instance would end without its drain, and nobody would see why."""
+    spec = built(AGENT_CASES[name], 2, agent=AGENT)["spec"]
+    token = agent_settings(spec).token
+    assert len(token) == 64
+    assert [each["httpHeaders"] for each in hooks(spec)] == [[{"name": access.HEADER, "value": token}]] * len(hooks(spec))
+    assert bool(hooks(spec)) is (name != "nothing drained")
+    assert all("httpHeaders" not in each["readinessProbe"]["httpGet"] for each in spec["initContainers"]), "what is only read needs none"
+
+
+TOKENS: tuple[tuple[str, str, bool, str], ...] = (
+    ("uid-of-web", "web-a", True, "the same revision of the same service, built again"),
+    ("uid-of-web", "web-b", False, "another revision"),
+    ("uid-of-api", "web-a", False, "another service"),
+    ("", "web-a", False, "a service that is only planned"),
+)
+
+
+@pytest.mark.parametrize("uid, revision, same, why", TOKENS, ids=[row[-1] for row in TOKENS])
+def test_a_token_for_each_revision_of_each_service(uid: str, revision: str, same: bool, why: str):
+    """By value too: how it is made is part of what builder 2 makes, and never changes once that is released."""
+    token = sidecar.token_of("uid-of-web", "web-a")
+    assert (sidecar.token_of(uid, revision) == token) is same, why
+    assert token == "ab6364cf55abd4a201b1d315ff4666585ead4464c5eb3af0c8af021872cc3c7e"
 
 
 def test_building_changes_nothing_that_it_is_given():

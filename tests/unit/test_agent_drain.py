@@ -77,7 +77,7 @@ async def told(tmp_path: Path, active: Sequence[int | str], *flags: str) -> Asyn
     watch = Watch(ProcFolder(tmp_path, hertz=100), own=1, port=settings.probe_port)
     load = probe.load(settings.active_requests) if settings.active_requests else None
     agent = Agent(settings, watch, probe.http(settings.probed), load, clock=time.time, log=lines.append)
-    server = Server(admin.routes(agent), lines.append)
+    server = Server(admin.routes(agent, lines.append), lines.append)
     url = f"http://127.0.0.1:{await server.start('127.0.0.1', 0)}"
     async with ClientSession() as session:
         story = Story(agent, application, session, url, tmp_path, lines)

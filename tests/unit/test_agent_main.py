@@ -19,7 +19,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from drover_agent import __version__
+from drover_agent.access import WRONG
 from drover_agent.admin import NO_RELOAD
+from drover_agent.settings import TOKEN
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 60  # seconds, on a machine that may be busy
@@ -81,10 +83,10 @@ class Sidecar:
                 return self.lines[-1]
         pytest.fail(f"the agent ended without {event}: {self.lines}")
 
-    def ask(self, path: str, method: str = "GET") -> tuple[int, str]:
+    def ask(self, path: str, method: str = "GET", **headers: str) -> tuple[int, str]:
         connection = HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
         try:
-            connection.request(method, path)
+            connection.request(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()})
             answer = connection.getresponse()
             return answer.status, answer.read().decode()
         finally:
@@ -142,6 +144,26 @@ def test_one_life(tmp_path: Path, application: Application) -> None:
         assert [line["event"] for line in agent.lines] == ["started", "found", "healthy", "ended"]
         assert all(set(line) >= {"timestamp", "level", "event"} for line in agent.lines)
         assert "secret" not in json.dumps(agent.lines)
+
+
+def test_a_token_is_needed_for_changes_and_told_nowhere(tmp_path: Path, application: Application, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(TOKEN, secret := "0123456789abcdef-secret")
+    with sidecar(tmp_path, application, "--settle=0") as agent:
+        agent.wait_for("healthy")
+        for method in ("GET", "HEAD"):
+            assert agent.ask("/drain", method, X_Drover_Token="0123456789abcdef")[0] == 403, "HEAD goes where GET goes, and no further"
+        assert agent.ask("/drain") == (403, f"{WRONG}\n")
+        assert agent.ask("/admin/reload", "POST") == (403, json.dumps({"error": WRONG}) + "\n")
+        assert agent.ask("/readyz") == (200, "ok\n"), "nothing is drained, and the kubelet needs no token to see it"
+        assert secret not in agent.ask("/admin/config")[1]
+        assert agent.ask("/admin/reload", "POST", X_Drover_Token=secret)[0] == 501
+        status, answer = agent.ask("/drain", X_Drover_Token=secret)
+        assert (status, json.loads(answer)["drained"]) == (200, True)
+        assert agent.ask("/readyz") == (503, "draining\n")
+        assert agent.end() == 0
+        agent.wait_for("ended")
+        assert [line["event"] for line in agent.lines] == ["started", "found", "healthy", "refused", "draining", "drained", "ended"]
+        assert "0123456789abcdef" not in json.dumps(agent.lines)
 
 
 def test_what_prometheus_reads(tmp_path: Path, application: Application) -> None:

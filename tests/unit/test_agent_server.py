@@ -10,7 +10,7 @@ from http import HTTPStatus
 import pytest
 
 from drover_agent.core import Event
-from drover_agent.server import HEAD, JSON, MOST, Response, Routes, Server
+from drover_agent.server import HEAD, JSON, MOST, Request, Response, Routes, Server
 
 
 class Site:
@@ -20,19 +20,21 @@ class Site:
         self.lines: list[Event] = []
         self.go = asyncio.Event()
         self.entered = asyncio.Event()
+        self.asked: list[Request] = []
 
-    async def page(self) -> Response:
+    async def page(self, request: Request) -> Response:
+        self.asked.append(request)
         return Response(body=b"page\n")
 
-    async def slow(self) -> Response:
+    async def slow(self, _: Request) -> Response:
         self.entered.set()
         await self.go.wait()
         return Response(body=b"slow\n")
 
-    async def faulty(self) -> Response:
+    async def faulty(self, _: Request) -> Response:
         raise ZeroDivisionError("inside")
 
-    async def posted(self) -> Response:
+    async def posted(self, _: Request) -> Response:
         return Response(status=HTTPStatus.NOT_IMPLEMENTED, kind=JSON, body=b"{}\n")
 
     @property
@@ -129,6 +131,31 @@ def test_an_answer_byte_for_byte() -> None:
             assert await exchange(port, GET) == PAGE
             assert await exchange(port, GET.replace(b"GET", b"HEAD")) == PAGE.removesuffix(b"page\n")
             assert await exchange(port, *(bytes([each]) for each in GET)) == PAGE, "byte by byte, but in time"
+
+    asyncio.run(main())
+
+
+HEADERS = (
+    (b"", {}, "none"),
+    (b"X-Drover-Token: abc", {"x-drover-token": "abc"}, "as a kubelet writes it"),
+    (b"x-drover-TOKEN:abc", {"x-drover-token": "abc"}, "names are the same in all letters, and a space is not needed"),
+    (b"X-Drover-Token:  a b\t ", {"x-drover-token": "a b"}, "spaces around a value are none of it"),
+    (b"X-Drover-Token: a:b", {"x-drover-token": "a:b"}, "a colon in a value"),
+    (b"X-Drover-Token: abc\r\nX-Drover-Token: xyz", {"x-drover-token": "xyz"}, "the last one of two"),
+    (b"X-Drover-Token : abc", {"x-drover-token ": "abc"}, "a space before the colon makes another name"),
+    (b"X: y\r\n X-Drover-Token: abc", {"x": "y", " x-drover-token": "abc"}, "a line that goes on is no header of its own"),
+    (b"X-Drover-Token: \xff", {"x-drover-token": "\xff"}, "bytes that are no text"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("sent, headers, why", HEADERS, ids=[row[-1] for row in HEADERS])
+def test_what_a_page_hears_of_who_asks(sent: bytes, headers: dict[str, str], why: str) -> None:
+    async def main() -> None:
+        async with served() as (site, _, port):
+            assert await exchange(port, b"GET /?a=b HTTP/1.1\r\n" + sent + b"\r\n\r\n" * bool(sent) + b"\r\n" * (not sent)) == PAGE
+            (asked,) = site.asked
+            assert (asked.method, asked.path, asked.peer) == ("GET", "/", "127.0.0.1")
+            assert {name: value for name, value in asked.headers.items() if name} == headers, why
 
     asyncio.run(main())
 

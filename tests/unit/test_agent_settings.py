@@ -13,7 +13,7 @@ import pytest
 from drover_agent import __version__
 from drover_agent.__main__ import _own_address, completed, main
 from drover_agent.client import Target
-from drover_agent.settings import FLAGS, Address, Settings, SettingsError, read, shown
+from drover_agent.settings import FLAGS, TOKEN, Address, Settings, SettingsError, read, shown
 
 ROOT = Path(__file__).resolve().parents[2]
 NEEDED = ["--ip=10.0.0.7", "--probe-port=8080"]
@@ -98,6 +98,8 @@ REFUSED: tuple[tuple[list[str], str, str], ...] = (
     (["--inter=5"], "unrecognized arguments: --inter=5", "no guessing at beginnings"),
     (["run"], "unrecognized arguments: run", "there are no verbs"),
     (["--interval"], "argument --interval: expected one argument", "nothing behind it"),
+    (["--token=0123456789abcdef-secret"], "unrecognized arguments: --token=***; see", "a command line can be read by others; what was meant is not repeated"),
+    (["--token", "0123456789abcdef-secret"], "unrecognized arguments: --token ***; see", "nor is it as a word of its own"),
 )  # fmt: skip
 
 
@@ -127,16 +129,51 @@ def test_variables(arguments: list[str], environ: dict[str, str], interval: floa
 
 def test_every_flag_has_a_variable_that_no_service_can_set() -> None:
     """For a Service called NAME, Kubernetes sets NAME_PORT, NAME_PORT_80_TCP, NAME_SERVICE_HOST and the like."""
-    assert {flag.field for flag in FLAGS} == {each.name for each in fields(Settings)}
-    for flag in FLAGS:
-        assert re.fullmatch(r"DROVER_AGENT_[A-Z_]+", flag.variable)
-        assert not re.match(r"DROVER_AGENT_(PORT|SERVICE)(_|$)", flag.variable)
+    assert {flag.field for flag in FLAGS} == {each.name for each in fields(Settings)} - {"token"}
+    for variable in (TOKEN, *(flag.variable for flag in FLAGS)):
+        assert re.fullmatch(r"DROVER_AGENT_[A-Z_]+", variable)
+        assert not re.match(r"DROVER_AGENT_(PORT|SERVICE)(_|$)", variable)
     assert read([], {"DROVER_AGENT_PROBE_PORT": "8080", "DROVER_AGENT_IP": "10.0.0.7"}) == read(NEEDED, {})
 
 
 def test_a_mistake_in_a_variable_names_it() -> None:
     with pytest.raises(SettingsError, match=r"^--interval '99' \(of DROVER_AGENT_INTERVAL\) must be from 2 to 60 seconds$"):
         read(NEEDED, {"DROVER_AGENT_INTERVAL": "99"})
+
+
+TOKENS = (
+    ("", True, "none: an empty variable is no token"),
+    ("0123456789abcdef", True, "the least"),
+    ("a" * 256, True, "the most"),
+    ("5f" * 32, True, "as the operator makes it"),
+    ("AZaz09-._~+/==", False, "14 characters"),
+    ("AZaz09-._~+/====", True, "every sign that there may be"),
+    ("0123456789abcde", False, "too short to be a secret"),
+    ("a" * 257, False, "too long"),
+    ("0123456789abcdef\n", False, "the end of a line, as a file has it: no header could carry it"),
+    ("0123456789 abcdef", False, "a space"),
+    ("0123456789\r\nX: y", False, "a header smuggled in"),
+    ("0123456789abcdef\u00fc", False, "beyond ASCII"),
+    ("0123456789\x00abcdef", False, "a byte that no header carries"),
+)
+
+
+@pytest.mark.parametrize("token, taken, why", TOKENS, ids=[row[-1] for row in TOKENS])
+def test_tokens(token: str, taken: bool, why: str) -> None:
+    if taken:
+        assert read(NEEDED, {TOKEN: token}).token == token, why
+        return
+    with pytest.raises(SettingsError) as refused:
+        read(NEEDED, {TOKEN: token})
+    assert str(refused.value) == "DROVER_AGENT_TOKEN must be 16 to 256 characters, each a letter, a digit or one of -._~+/=", "and it is not repeated"
+
+
+def test_a_wrong_token_ends_the_program_in_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv(TOKEN, "a secret")
+    assert main(NEEDED) == 2
+    assert (
+        capsys.readouterr().err == "error: DROVER_AGENT_TOKEN must be 16 to 256 characters, each a letter, a digit or one of -._~+/=; see drover-agent --help\n"
+    )
 
 
 def test_what_is_needed() -> None:
@@ -169,9 +206,11 @@ def test_the_address_that_packets_leave_from_is_no_loopback() -> None:
 
 
 def test_what_is_shown_has_no_secret() -> None:
-    settings = completed(read([*NEEDED, "--probe-path=/h?token=secret", "--active-requests=http://127.0.0.1:80/a?k=secret"], {}))
+    flags = ["--probe-path=/h?token=secret", "--active-requests=http://127.0.0.1:80/a?k=secret"]
+    settings = completed(read([*NEEDED, *flags], {TOKEN: "0123456789abcdef-secret"}))
     told = shown(settings)
     assert "secret" not in repr(told)
+    assert "abcdef" not in repr((told, settings)), "nor in what a traceback shows"
     assert told["probePath"] == "/h?***"
     assert told["activeRequests"] == "http://127.0.0.1:80/a?***"
     assert (told["listen"], told["unhealthyThreshold"], told["drainTimeout"], told["proc"]) == ("0.0.0.0:9909", 3, 30.0, "/proc")
@@ -186,6 +225,7 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
     said = " ".join(capsys.readouterr().out.split())
     assert said.endswith(f"drover-agent {__version__}")
     assert [flag.name for flag in FLAGS if f"--{flag.name} {flag.metavar}" not in said] == []
+    assert TOKEN in said
 
 
 def test_the_version_is_that_of_the_distribution() -> None:

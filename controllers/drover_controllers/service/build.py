@@ -107,19 +107,21 @@ def pod(service: ManagedService, revision: Revision, slot: int, predecessor_uid:
 
 
 def _pod_v1(service: ManagedService, revision: Revision, slot: int, predecessor_uid: str) -> Body:
-    return _pod(service, revision, slot, predecessor_uid, agent=False)
+    return _pod(service, revision, slot, predecessor_uid, token="")
 
 
 def _pod_v2(service: ManagedService, revision: Revision, slot: int, predecessor_uid: str) -> Body:
     """As version 1, and with the agent where its service needs one."""
     agent = bool(revision.agent) and sidecar.needed(revision.health_check, service.spec.restart)
-    return _pod(service, revision, slot, predecessor_uid, agent=agent)
+    token = sidecar.token_of(service.metadata.uid, revision.name) if agent else ""
+    return _pod(service, revision, slot, predecessor_uid, token=token)
 
 
-def _pod(service: ManagedService, revision: Revision, slot: int, predecessor_uid: str, *, agent: bool) -> Body:
+def _pod(service: ManagedService, revision: Revision, slot: int, predecessor_uid: str, *, token: str) -> Body:
+    """The pod, with an agent that takes this token; without one for ""."""
     wish = service.spec
     spread = wish.criticality in SPREAD or not wish.ports
-    meta, spec = _prepared(revision, service.metadata.name, wish.criticality, wish.restart, agent=agent, spread=spread)
+    meta, spec = _prepared(revision, service.metadata.name, wish.criticality, wish.restart, token=token, spread=spread)
     name = naming.pod_name(revision.name, slot, predecessor_uid)
     labels = {**meta.get("labels", {}), **naming.identity_labels(service.metadata.name, revision.name, slot)}
     annotations = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "true", **meta.get("annotations", {}), naming.SERVICE_UID: service.metadata.uid}
@@ -134,7 +136,7 @@ def _pod(service: ManagedService, revision: Revision, slot: int, predecessor_uid
 
 
 @lru_cache(maxsize=1024)
-def _prepared(revision: Revision, service: str, criticality: str, restart: Restart, *, agent: bool, spread: bool) -> tuple[Body, Body]:
+def _prepared(revision: Revision, service: str, criticality: str, restart: Restart, *, token: str, spread: bool) -> tuple[Body, Body]:
     """Metadata and spec that the pods of a revision have in common: made once for all of them, and never changed afterwards."""
     body: Body = _without_nulls(msgspec.json.decode(revision.template))
     spec: Body = body["spec"]
@@ -143,8 +145,8 @@ def _prepared(revision: Revision, service: str, criticality: str, restart: Resta
         spec.setdefault("topologySpreadConstraints", _spread(service))
     if drain.possible(restart):
         spec["readinessGates"] = [*spec.get("readinessGates", ()), {"conditionType": naming.GATE}]
-    if agent and revision.health_check is not None:
-        sidecar.add(spec, revision.health_check, restart, revision.agent)
+    if token and revision.health_check is not None:
+        sidecar.add(spec, revision.health_check, restart, revision.agent, token)
     else:
         _probe(spec["containers"], revision.health_check)
         _sleep_before_stop(spec, int(parse_duration(restart.settle)))

@@ -4,8 +4,12 @@
 Its readiness counts for the pod's as any container's does, so that nothing of the gate changes. It drains as the preStop hook of the other
 containers, which the kubelet calls for whoever deletes the pod, also while the operator is away; native sidecars end after them.
 Rejected: a probe of the container by the kubelet as well, which would let the laxer of the two decide when it fails first.
+
+Agent and hook share a token, so that nobody drains an instance for no more than reaching its port. It is a hash of the service's uid, which
+cannot be guessed but is no secret: whoever may read the service, its pods or what else it owns knows the token or can work it out.
 """
 
+from hashlib import sha256
 from typing import Any
 
 from drover_controllers.service.values import Revision
@@ -14,6 +18,7 @@ from drover_operator.core.clock import parse_duration
 
 Body = dict[str, Any]
 NAME, PORT = "drover-agent", 9909
+TOKEN_VARIABLE, TOKEN_HEADER = "DROVER_AGENT_TOKEN", "X-Drover-Token"
 GRACE = 30  # seconds that a pod has when its template says nothing
 
 
@@ -28,27 +33,34 @@ def probes(revision: Revision) -> bool:
     return bool(revision.agent) and revision.builder > 1 and check is not None and check.http is not None
 
 
-def add(spec: Body, check: HealthCheck, restart: Restart, image: str) -> None:
+def token_of(service_uid: str, revision: str) -> str:
+    """What the agents of a revision take changes by, the same at each build of a pod. Its beginning keeps it apart from other hashes of a uid."""
+    return sha256(f"drover-agent-token/{service_uid}/{revision}".encode()).hexdigest()
+
+
+def add(spec: Body, check: HealthCheck, restart: Restart, image: str, token: str) -> None:
     """Put the agent into a pod's spec, and its hook into each container that has none of its own.
 
     The pod gets the time of the drain beside its own: else the kubelet would end the program in the middle of it.
     """
     spec["shareProcessNamespace"] = True
-    spec["initContainers"] = [*spec.get("initContainers", ()), _container(check, restart, image)]
+    spec["initContainers"] = [*spec.get("initContainers", ()), _container(check, restart, image, token)]
     drained = int(parse_duration(restart.drain_timeout))
     if not drained:
         return
     spec["terminationGracePeriodSeconds"] = spec.get("terminationGracePeriodSeconds", GRACE) + drained
+    hook = {"httpGet": {"path": "/drain", "port": PORT, "httpHeaders": [{"name": TOKEN_HEADER, "value": token}]}}
     for container in spec["containers"]:
-        container.setdefault("lifecycle", {}).setdefault("preStop", {"httpGet": {"path": "/drain", "port": PORT}})
+        container.setdefault("lifecycle", {}).setdefault("preStop", hook)
 
 
-def _container(check: HealthCheck, restart: Restart, image: str) -> Body:
+def _container(check: HealthCheck, restart: Restart, image: str, token: str) -> Body:
     return {
         "name": NAME,
         "image": image,
         "restartPolicy": "Always",
         "args": _arguments(check, restart),
+        "env": [{"name": TOKEN_VARIABLE, "value": token}],
         "ports": [{"name": NAME, "containerPort": PORT}],
         "readinessProbe": {"httpGet": {"path": "/readyz", "port": PORT}, "periodSeconds": 1, "failureThreshold": 1},
         "resources": {"requests": {"cpu": "10m", "memory": "24Mi"}, "limits": {"memory": "96Mi"}},

@@ -4,21 +4,25 @@
 Three nets, one behind the other. An object is reduced to the fields that Drover reads. Of a pod template only fields that are known
 to carry no secret stay as they are; whatever else is in it is hidden, known or not. What was hidden is looked for in all text that
 others wrote, and so is what looks like a secret by itself. Rejected: a list of fields to hide, which the next field is not on.
+
+A service's uid goes by a stand-in wherever it is, since the tokens of its agents can be worked out from it.
 """
 
 import re
 from collections.abc import Callable, Sequence
+from hashlib import sha256
 from typing import Any
 
 import msgspec
 
 from drover_operator.api.meta import Object
-from drover_operator.api.resource import PODS, Resource
+from drover_operator.api.resource import MANAGED_SERVICES, PODS, Resource
 
 Json = dict[str, Any]
 HIDDEN = "***"
 LEAST, LEAST_PART = 4, 8  # characters of a hidden value, and of a part of one; what is shorter is found in any text
 OURS = "drover.dev/"
+SERVICE_UID = f"{OURS}service-uid"
 FREE_TEXT = ("message", "note", "reason")  # written by whoever, about whatever
 # Fields of a pod template whose values are names, numbers and choices.
 _OF_PODS = """
@@ -67,8 +71,12 @@ class Redactor:
         """
         kept: Json = msgspec.json.decode(msgspec.json.encode(resource.decoder.decode(found)))
         self._names.update((kept["metadata"].get("name", ""), kept["metadata"].get("namespace", "")))
+        if resource == MANAGED_SERVICES:
+            kept["metadata"]["uid"] = self._uid(kept["metadata"].get("uid", ""))
         if resource == PODS:
-            kept = _with_programs(kept, msgspec.json.decode(found))
+            whole: Json = msgspec.json.decode(found)
+            self._remember(whole.get("spec", {}))
+            kept = _with_programs(kept, whole)
         return {"apiVersion": resource.api_version, "kind": resource.kind, **self._below(kept)}
 
     def text(self, value: Any) -> Any:
@@ -100,6 +108,8 @@ class Redactor:
     def _field(self, key: str) -> Callable[[Any], Any]:
         rules: dict[str, Callable[[Any], Any]] = {
             "annotations": self._annotations,
+            "ownerReferences": self._owners,
+            SERVICE_UID: self._uid,
             "template": self._template,
             "healthCheck": self._check,
         }
@@ -108,7 +118,22 @@ class Redactor:
     def _annotations(self, value: Any) -> Any:
         if not isinstance(value, dict):
             return self._hide(value)
-        return {key: self._below(child) if key.startswith(OURS) else self._hide(child) for key, child in value.items() if "last-applied" not in key}
+        return {key: self._field(key)(child) if key.startswith(OURS) else self._hide(child) for key, child in value.items() if "last-applied" not in key}
+
+    def _owners(self, value: Any) -> Any:
+        return [self._owner(each) for each in value] if isinstance(value, list) else self._hide(value)
+
+    def _owner(self, value: Any) -> Any:
+        return self._chosen(value, ("controller",), {"uid": self._uid})
+
+    def _uid(self, value: Any) -> Any:
+        """A stand-in, the same wherever the uid is: whom an object belongs to is told by comparing them."""
+        if not isinstance(value, str) or not value:
+            return self._hide(value)
+        if value.startswith(HIDDEN):
+            return value
+        self._hide(value)
+        return HIDDEN + sha256(f"drover-report/{value}".encode()).hexdigest()[:16]
 
     def _check(self, value: Any) -> Any:
         if not isinstance(value, dict):
@@ -138,6 +163,11 @@ class Redactor:
             **dict.fromkeys(PROBES, self._probe),
         }
         return [self._chosen(each, CONTAINER_FIELDS, rules) for each in value] if isinstance(value, list) else self._hide(value)
+
+    def _remember(self, spec: Json) -> None:
+        """What a pod has beside its template, such as the token of the agent, may be found in what is said about it."""
+        for each in (*spec.get("containers", ()), *spec.get("initContainers", ())):
+            self._environment(each.get("env", []))
 
     def _environment(self, value: Any) -> Any:
         return [self._chosen(each, ("name", "valueFrom"), {}) for each in value] if isinstance(value, list) else self._hide(value)
