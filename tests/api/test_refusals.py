@@ -39,6 +39,10 @@ def check(**fields: Any) -> Body:
     return {**HTTP, **fields}
 
 
+def canary(*steps: Body) -> Body:
+    return {"type": "Canary", "canary": {"steps": list(steps)}}
+
+
 def rolling(**fields: Any) -> Body:
     return {"type": "Rolling", "rolling": fields}
 
@@ -81,6 +85,17 @@ REFUSED: list[tuple[str, Any, tuple[str, ...]]] = [
     ("spec.rollout", rolling(minReady="61m"), ("spec.rollout.rolling.minReady must be between 0s and 1h, not 61m",)),
     ("spec.rollout", {"progressDeadline": "30s", **rolling(minReady="30s")}, ("minReady must be shorter than", "progressDeadline", "30s against 30s")),
     ("spec.rollout", {"type": "Magic"}, ("spec.rollout.type", '"Magic"', '"Rolling"')),
+    ("spec.rollout", {"type": "Canary"}, ("spec.rollout.type is Canary", "spec.rollout.canary")),
+    ("spec.rollout", canary(), ("spec.rollout.canary.steps", "at least 1")),
+    ("spec.rollout", canary({"weight": 0}), ("spec.rollout.canary.steps[0].weight", "0", "greater than or equal to 1")),
+    ("spec.rollout", canary({"weight": 50}, {"weight": 100}), ("spec.rollout.canary.steps[1].weight", "100", "less than or equal to 99")),
+    ("spec.rollout", canary({"weight": 50}, {"pause": {}}, {"weight": 20}), ("must not fall from one step to the next",)),
+    ("spec.rollout", canary({"weight": 50, "pause": {}}), ("must have exactly one of `weight` and `pause`",)),
+    ("spec.rollout", canary({}), ("must have exactly one of `weight` and `pause`",)),
+    ("spec.rollout", canary({"pause": {}, "hold": "5m"}), ("hold goes with a `weight`",)),
+    ("spec.rollout", canary({"weight": 5, "hold": "169h"}), ("must be between 0s and 168h, not 169h",)),
+    ("spec.rollout", canary({"weight": 5, "hold": "later"}), ("spec.rollout.canary.steps[0].hold", '"later"', "should match")),
+    ("spec.rollout", canary(*[{"weight": 5}] * 21), ("spec.rollout.canary.steps", "at most 20")),
     ("spec.rollout", {"progressDeadline": "9s"}, ("spec.rollout.progressDeadline must be between 10s and 24h, not 9s",)),
     ("spec.rollout", {"progressDeadline": "25h"}, ("spec.rollout.progressDeadline must be between 10s and 24h, not 25h",)),
     ("spec.restart", {"drainTimeout": "61m"}, ("spec.restart.drainTimeout must be between 0s and 1h, not 61m",)),
@@ -116,6 +131,8 @@ ACCEPTED: list[tuple[str, Any]] = [
     ("spec.rollout", rolling(maxSurge=0, maxUnavailable=1)),
     ("spec.rollout", {"progressDeadline": "61m", **rolling(maxSurge="100%", maxUnavailable="100%", minReady="1h")}),
     ("spec.rollout", {"progressDeadline": "10s"}),
+    ("spec.rollout", canary({"weight": 1, "hold": "0s"}, {"pause": {}}, {"weight": 1}, {"weight": 99, "hold": "168h"})),
+    ("spec.rollout", {**canary({"weight": 5}), "type": "Rolling"}),
     ("spec.rollout", {"progressDeadline": "24h"}),
     ("spec.restart", {"drainTimeout": "0s", "settle": "0s"}),
     ("spec.restart", {"drainTimeout": "1h", "settle": "5m"}),

@@ -39,6 +39,7 @@ def test_verbs_with_what_they_do(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == "history\tshow revisions and changes of phase of a service\n:4\n"
 
 
+WHERE = ["--namespace", "--context", "--kubeconfig"]
 CASES = [
     ("an option by its start", ["status", "--wa"], ["--watch"], ":4"),
     ("options that are given are not offered again", ["why", "-o", "json", "--"], ["--help", "--namespace", "--context", "--kubeconfig"], ":4"),
@@ -46,9 +47,11 @@ CASES = [
     ("choices of an option", ["status", "-o", ""], ["json"], ":4"),
     ("the same in one word", ["status", "--output=j"], ["--output=json"], ":4"),
     ("what can be waited for", ["status", "--for=r"], ["--for=run", "--for=ready", "--for=rollback"], ":4"),
+    ("options of one verb of several in a module", ["promote", "cart", "--"], ["--help", "--to-step", "--full", *WHERE, "--reason", "--dry-run"], ":4"),
+    ("a reason of somebody is no reason of ours", ["abort", "cart", "--reason", ""], [], ":4"),
     ("choices of an argument", ["completion", ""], ["bash", "zsh", "fish"], ":4"),
     ("reasons", ["explain", "Roll"], ["RollingOut", "RollingBack", "RolledBack"], ":4"),
-    ("pages about failures", ["explain", "node"], ["node-cut-off", "node-lost"], ":4"),
+    ("pages about failures", ["explain", "node"], ["node-cut-off", "node-lost", "node-removed"], ":4"),
     ("files", ["apply", "-f", ""], [], ":0"),
     ("files of another option", ["status", "--kubeconfig", ""], [], ":0"),
     ("a number, which nobody can guess", ["status", "--timeout", ""], [], ":4"),
@@ -71,6 +74,7 @@ NAMED = [
     ("services of the namespace of the context", ["status", ""], ["cart", "checkout", "payment", "search"]),
     ("by their start", ["why", "c"], ["cart", "checkout"]),
     ("of the namespace that is given", ["history", "-n", "attic", ""], ["lonely"]),
+    ("for a verb that steers", ["rollback", "--to", "2", "c"], ["cart", "checkout"]),
     ("in one word", ["history", "--namespace=attic", ""], ["lonely"]),
     ("contexts", ["status", "--context", ""], ["here"]),
 ]

@@ -56,7 +56,9 @@ def test_a_version_that_does_not_start_is_rolled_back(space: RealSpace, operator
     until(lambda: {each["metadata"]["labels"]["drover.dev/revision"] for each in space.pods("shop")} == {good}, "the old revision serves alone", seconds=60)
     for name in BAD:
         space.until(name, lambda item: item["status"]["rollout"].get("blockedRevision"), f"the bad revision of {name} is blocked", seconds=60)
-        assert space.converged(name, seconds=60)["status"]["version"] == "1.0"
+        space.until(
+            name, lambda item: (item["status"]["phase"], item["status"]["version"], item["status"]["ready"]) == ("Run", "1.0", "1/1"), "the old one serves"
+        )
     seen = load.more(2)
     assert seen.versions() == {"1.0"}
     assert seen.failed == (), "\n".join(seen.failed)

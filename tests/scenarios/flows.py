@@ -57,6 +57,41 @@ async def roll_back(world: World) -> None:
     await world.until(lambda: world.status().get("phase") == "Run" and not world.status().get("plan"))
 
 
+STEPS = [{"weight": 25}, {"weight": 50, "hold": "10s"}, {"pause": {}}]
+
+
+async def to_the_pause(world: World, image: str = "app:2.0") -> str:
+    """A new version goes through the steps of a canary up to the pause before the end; returns its revision."""
+    world.bounds(3, 4)
+    world.cluster.apply(service(image=image, rollout={"type": "Canary", "progressDeadline": "30s", "canary": {"steps": STEPS}}))
+    await world.until(lambda: world.status().get("summary") == "WaitsForPromotion", within=120)
+    return str(world.status()["rollout"]["target"])
+
+
+def by_hand(world: World, annotation: str, value: str) -> None:
+    """What `kubectl drover promote` and `abort` write."""
+    world.cluster.patch("managedservices", NAMESPACE, "web", {"metadata": {"annotations": {f"drover.dev/{annotation}": value}}})
+
+
+async def canary(world: World) -> None:
+    revision = await to_the_pause(world)
+    by_hand(world, "promoted", f"{revision}/{len(STEPS)}")
+    await world.until(lambda: world.converged() and world.images() == {"app:2.0": 3})
+
+
+async def canary_aborted(world: World) -> None:
+    by_hand(world, "aborted", await to_the_pause(world))
+    await world.until(lambda: world.images() == {"app:1.0": 3} and len(world.pods()) == 3 and world.status().get("phase") == "Run")
+
+
+async def canary_that_fails(world: World) -> None:
+    world.bounds(3, 4)
+    world.cluster.set_image_behaviour("app:bad", "never-ready")
+    world.cluster.apply(service(image="app:bad", rollout={"type": "Canary", "progressDeadline": "30s", "canary": {"steps": STEPS}}))
+    await world.until(lambda: world.status().get("summary") == "RolledBack" and world.images() == {"app:1.0": 3} and len(world.pods()) == 3, within=300)
+    await world.until(lambda: world.status().get("phase") == "Run" and not world.status().get("plan"))
+
+
 async def pin(world: World) -> None:
     world.bounds(3, 4)
     first = next(r["metadata"]["name"] for r in world.cluster.objects("controllerrevisions", NAMESPACE) if r["revision"] == 1)
@@ -82,6 +117,9 @@ FLOWS: dict[str, Flow] = {
     "scale in": scale_in,
     "change of mind": change_of_mind,
     "rollback by deadline": roll_back,
+    "canary": canary,
+    "canary aborted": canary_aborted,
+    "canary that fails": canary_that_fails,
     "pin": pin,
     "repair": repair,
     "delete": delete,

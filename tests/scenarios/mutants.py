@@ -34,7 +34,7 @@ MUTANTS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "delete before create": (
         "old instances leave at once, not when enough others serve",
         (
-            patch.object(decide, "rolling", lambda demand, _progressed, target, _stable, _counts: {target: demand.replicas}),
+            patch.object(decide, "canary", lambda _at, demand, _progressed, way, _counts: {way.target: demand.replicas}),
             patch.object(decide, "_within_budget", lambda _draft, victims: victims),
         ),
     ),

@@ -441,6 +441,15 @@ BACK = [
     ),
 ]
 
+HIJACKED = [
+    Row(
+        name="without our Service no deadline runs",
+        why="somebody else's stands in its place: what cannot be listed has not failed",
+        given=given("A-0 A-1 A-2 B-0:Entering", wanted="B", records="AB", memory=roll(startedAt=OVERDUE), record_age=700, front=False),
+        does=("create front [Missing]",),
+    ),
+]
+
 PAUSED = [
     Row(
         name="paused: a new template is only remembered",
@@ -527,7 +536,7 @@ MEMORY = [
 ]
 
 
-@table([*PROVISION, *ROLLING, *BACK, *PAUSED, *MEMORY])
+@table([*PROVISION, *ROLLING, *BACK, *HIJACKED, *PAUSED, *MEMORY])
 def test_rollouts(row: Row):
     row.check()
 

@@ -80,8 +80,19 @@ def pod_name(alias: str) -> str:
     return naming.pod_name(revision(letter), int(slot), f"uid-{alias[:-1]}" if alias.endswith("'") else "")
 
 
-def service_of(spec: ManagedServiceSpec, *, rollout: Body, status: Body, deleted: float | None, finalizers: Sequence[str], labels: Body) -> ManagedService:
-    meta: Body = {"name": NAME, "namespace": "shop", "uid": UID, "resourceVersion": "7", "generation": 2, "finalizers": list(finalizers), "labels": labels}
+def service_of(
+    spec: ManagedServiceSpec, *, rollout: Body, status: Body, deleted: float | None, finalizers: Sequence[str], labels: Body, notes: Body | None = None
+) -> ManagedService:
+    meta: Body = {
+        "name": NAME,
+        "namespace": "shop",
+        "uid": UID,
+        "resourceVersion": "7",
+        "generation": 2,
+        "finalizers": list(finalizers),
+        "labels": labels,
+        "annotations": notes or {},
+    }
     if deleted is not None:
         meta["deletionTimestamp"] = at(NOW - deleted)
     return typed({"metadata": meta, "spec": spec, "status": {"observedGeneration": 2, **status, "rollout": rollout}}, ManagedService)
@@ -167,6 +178,7 @@ def given(
     deleted: float | None = None,
     finalizers: Sequence[str] = (naming.FINALIZER,),
     labels: Body | None = None,
+    notes: Body | None = None,
     front: Body | bool | None = True,
     budget: Body | bool | None = True,
     rolling: Body | None = None,
@@ -187,7 +199,13 @@ def given(
     for name in ("target", "stable"):
         remembered[name] = revision(remembered[name]) if remembered[name] else ""
     service = service_of(
-        wish, rollout=remembered, status={"phase": "Run"} if status is None else status, deleted=deleted, finalizers=finalizers, labels=labels or {}
+        wish,
+        rollout=remembered,
+        status={"phase": "Run"} if status is None else status,
+        deleted=deleted,
+        finalizers=finalizers,
+        labels=labels or {},
+        notes=notes,
     )
     found = [pod_of(each) for each in pods.split()]
     assert len({pod.metadata.name for pod, _ in found}) == len(found), "two pods of one name"

@@ -347,7 +347,7 @@ def _nodes(settings: Settings) -> str:
     return f"{real}{settings.kwok_nodes} fake nodes"
 
 
-def _check(nodes: int, disk: str) -> None:
+def _check(nodes: int, disk: str = "") -> None:
     if nodes > MOST:
         raise ClusterError(f"{nodes} real nodes are too many: {MOST} at most")
     if lacks := requirements.lacks(disk=bool(disk)):

@@ -16,10 +16,11 @@ from msgspec import structs
 from drover_controllers.service import build, drain, naming, ownership
 from drover_controllers.service.failover import cattle
 from drover_controllers.service.failover.detect import population, roster
+from drover_controllers.service.rollout.canary import canary, moved, place, waits
 from drover_controllers.service.rollout.course import course, overdue, remembered, updated
-from drover_controllers.service.rollout.rolling import frozen, rolling
+from drover_controllers.service.rollout.rolling import frozen
 from drover_controllers.service.scaling.demand import demand
-from drover_controllers.service.values import Course, Demand, Facts, Instance, Memory, Population, Revision, Roster, ServicePlan, Targets, Wait
+from drover_controllers.service.values import Course, Demand, Facts, Instance, Memory, Place, Population, Revision, Roster, ServicePlan, Targets, Wait
 from drover_operator.api.meta import seconds_of
 from drover_operator.api.resource import CONTROLLER_REVISIONS, PODS
 from drover_operator.core.clock import parse_duration
@@ -37,6 +38,7 @@ class _Judged:
     demand: Demand
     memory: Memory
     course: Course
+    at: Place | None
     targets: Targets
 
 
@@ -71,6 +73,7 @@ class _Draft:
             population=judged.population,
             demand=judged.demand,
             course=judged.course,
+            at=judged.at,
             targets=judged.targets,
         )
 
@@ -91,6 +94,7 @@ def decide(facts: Facts) -> ServicePlan:
         return draft.plan(ownership.block(facts, facts.wanted), doubt=True)
     if left is not None and not late:
         draft.waits.append(Wait(step="", reason=Reason.PROGRESS_DEADLINE_EXCEEDED, seconds=left))
+    draft.waits += waits(judged.at, judged.memory, facts.now) if not facts.service.spec.paused else []
     _own(draft)
     _fill(draft)
     missing = naming.FINALIZER not in facts.service.metadata.finalizers
@@ -106,11 +110,14 @@ def judge(facts: Facts) -> _Judged:
     way = course(facts, memory, memory_lost=lost)
     live, leaving = sum(each.live for each in counts.values()), any(i.state == "Draining" and not i.terminating for i in instances)
     memory = updated(memory, way, facts, wanted, counts, settled_now=live == wanted.replicas and not leaving)
+    at = place(facts.service.spec.rollout, memory, way)
     if facts.service.spec.paused:
         targets = frozen(wanted, way.target, way.stable, counts)
     else:
-        targets = rolling(wanted, memory.progressed, way.target, way.stable, counts)
-    return _Judged(facts=facts, roster=instances, population=counts, demand=wanted, memory=memory, course=way, targets=targets)
+        memory = moved(at, memory, wanted, counts, promoted=facts.promoted, now=facts.now)
+        at = place(facts.service.spec.rollout, memory, way)
+        targets = canary(at, wanted, memory.progressed, way, counts)
+    return _Judged(facts=facts, roster=instances, population=counts, demand=wanted, memory=memory, course=way, at=at, targets=targets)
 
 
 def _untried(judged: _Judged) -> TryOut | None:
@@ -131,7 +138,11 @@ def _begins(stored: Memory, memory: Memory) -> bool:
 
     How far it got may ride along with any status: the instances show it again.
     """
-    return (stored.target, stored.stable, stored.started_at, stored.paused) != (memory.target, memory.stable, memory.started_at, memory.paused)
+    return _kept(stored) != _kept(memory)
+
+
+def _kept(memory: Memory) -> tuple[object, ...]:
+    return memory.target, memory.stable, memory.started_at, memory.paused, memory.step, memory.reached_at
 
 
 def _own(draft: _Draft) -> None:

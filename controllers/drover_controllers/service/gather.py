@@ -2,6 +2,8 @@
 """Everything that a pass looks at, read once from the caches. Nothing here asks the API server."""
 
 import os
+import re
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache, lru_cache
 from typing import Any
@@ -18,6 +20,8 @@ from drover_operator.api.resource import CONTROLLER_REVISIONS, DISRUPTION_BUDGET
 from drover_operator.runtime.registry import View
 
 AGENT_IMAGE = "DROVER_AGENT_IMAGE"  # of the operator's environment
+MOST_STEPS = 100
+_STEPS = re.compile(r"[0-9]{1,4}")
 VERSION_LENGTH = 128  # characters; an image tag has no more
 
 
@@ -43,9 +47,17 @@ def gather(service: ManagedService, view: View) -> Facts:
         front=next((each for each in view.of(SERVICES, key) if each.metadata.name == key[1]), None),
         budget=next((each for each in view.of(DISRUPTION_BUDGETS, key) if each.metadata.name == key[1]), None),
         verdicts=view.verdicts(key),
-        spec_digest=view.name(spec_digest(service.spec)),
+        spec_digest=view.name(spec_digest(service.spec, service.metadata.annotations.get(naming.RETRIED, ""))),
         collision=recorded is not None and canonical(recorded.template) != canonical(wanted.template),
+        promoted=promoted(service.metadata.annotations, wanted.name),
+        aborted=service.metadata.annotations.get(naming.ABORTED) == wanted.name,
     )
+
+
+def promoted(notes: Mapping[str, str], revision: str) -> int:
+    """How many steps a person has passed on the way to that revision: the annotation is REVISION/STEPS, and counts for no other."""
+    name, _, steps = notes.get(naming.PROMOTED, "").partition("/")
+    return min(int(steps), MOST_STEPS) if name == revision and _STEPS.fullmatch(steps) else 0
 
 
 @cache
@@ -71,9 +83,13 @@ def wanted_revision(spec: ManagedServiceSpec, service: str) -> Revision:
     )
 
 
-def spec_digest(spec: ManagedServiceSpec) -> str:
-    """What a failed revision is blocked under: a change of any of these lets it be tried again; scaling and pausing do not."""
-    parts = (canonical(bytes(spec.template)), declared(spec.health_check), declared(spec.rollout), declared(spec.restart))
+def spec_digest(spec: ManagedServiceSpec, retried: str = "") -> str:
+    """What a failed revision is blocked under: a change of any of these lets it be tried again; scaling and pausing do not.
+
+    `retried` is whatever the last `kubectl drover retry` left.
+    """
+    parts = [canonical(bytes(spec.template)), declared(spec.health_check), declared(spec.rollout), declared(spec.restart)]
+    parts += [retried.encode()] if retried else []
     return naming.digest(b"\n".join(parts), 12)
 
 

@@ -12,7 +12,7 @@ from drover_controllers.service import naming, sidecar
 from drover_controllers.service.build import identity_of
 from drover_controllers.service.lifecycle import failed, path, phase
 from drover_controllers.service.rollout.course import complete
-from drover_controllers.service.values import Facts, Instance, ServicePlan
+from drover_controllers.service.values import Facts, Instance, Place, ServicePlan
 from drover_operator.api.managedservice import (
     Counts,
     InstanceStatus,
@@ -225,10 +225,20 @@ def _reconciling(facts: Facts, plan: ServicePlan, reached: Phase) -> tuple[Reaso
         return Reason.PAUSED, MEANING[Reason.PAUSED].what
     if refused:
         return Reason.REFUSED, refused
+    if reached == "Update" and plan.at is not None:
+        return _stepping(plan, plan.at)
     if reached in doing:
         return doing[reached], MEANING[doing[reached]].what
     whole = complete(plan.course, plan.demand, plan.population)
     return (None, "") if whole or reached == "Failed" else (Reason.REPAIRING, MEANING[Reason.REPAIRING].what)
+
+
+def _stepping(plan: ServicePlan, at: Place) -> tuple[Reason, str]:
+    """Where a rollout with steps is."""
+    reason = Reason.ROLLING_OUT
+    if plan.memory.reached_at is not None:
+        reason = Reason.HOLDING if at.step.pause is None else Reason.WAITS_FOR_PROMOTION
+    return reason, f"Step {at.number} of {at.of}, {at.weight} %. {MEANING[reason].what}"
 
 
 def _summary(conditions: tuple[Condition, ...]) -> str:
@@ -303,8 +313,8 @@ def _weight(plan: ServicePlan, in_service: int) -> Weight:
     """The share of the target while it is rolled out; all of it when nothing is."""
     counts = plan.population
     mine = counts[plan.course.target].in_service if plan.course.target in counts else 0
-    wanted = plan.targets.get(plan.course.target, 0)
-    return Weight(wanted=min(100, 100 * wanted // max(1, plan.demand.replicas)), actual=100 * mine // max(1, in_service))
+    wanted = min(100, 100 * plan.targets.get(plan.course.target, 0) // max(1, plan.demand.replicas))
+    return Weight(wanted=plan.at.weight if plan.at is not None else wanted, actual=100 * mine // max(1, in_service))
 
 
 def _steps(plan: ServicePlan) -> tuple[PlanStep, ...]:

@@ -14,6 +14,7 @@ import msgspec
 
 from drover_operator.api.builtin import Pod, PodDisruptionBudget, Service
 from drover_operator.api.managedservice import HealthCheck, InstanceState, ManagedService, RolloutStatus
+from drover_operator.api.rollout import Step
 from drover_operator.core.plan import Plan, Verdict
 from drover_operator.core.reasons import Reason
 
@@ -59,6 +60,8 @@ class Facts:
     verdicts: Mapping[str, Verdict]
     spec_digest: str
     collision: bool = False
+    promoted: int = 0  # steps that a person has passed on the way to the wanted revision
+    aborted: bool = False  # whether a person gave the wanted revision up
 
 
 class Instance(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -137,6 +140,16 @@ class Population:
 Targets = dict[str, int]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a rollout with steps is: its present step, counted from 1, of how many; `weight` is the one that it asks for."""
+
+    number: int
+    of: int
+    step: Step
+    weight: int
+
+
 class Wait(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Something that is wanted and not done yet: why, and in how many seconds to look again (None: an event will tell).
 
@@ -158,4 +171,5 @@ class ServicePlan(Plan):
     population: Mapping[str, Population]
     demand: Demand
     course: Course
+    at: Place | None
     targets: Targets

@@ -10,7 +10,8 @@ from typing import Any
 
 import msgspec
 
-from drover_operator.api.managedservice import MAX_NAME, ManagedService, rule
+from drover_operator.api.fields import rule
+from drover_operator.api.managedservice import MAX_NAME, ManagedService
 from drover_operator.api.meta import DNS_LABEL_PATTERN, GROUP, VERSION, Object
 from drover_operator.api.podtemplate import PodTemplate
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
-from drover_operator.api.managedservice import by_key, rule, rules
+from drover_operator.api.fields import by_key, rule, rules
 from drover_operator.api.meta import DNS_LABEL_PATTERN, Wire
 
 Name = Annotated[str, Meta(min_length=1, max_length=63, pattern=DNS_LABEL_PATTERN)]

@@ -20,9 +20,11 @@ from drover_operator.kube.errors import DroverError
 
 DEBUG = "DROVER_DEBUG"
 HELP = ("-h", "--help")
-# Each has a module `VERB_verb` with `add_parser`; only that of the verb that was asked for is imported.
-VERBS = ("status", "why", "history", "apply", "plan", "diff", "report", "import", "explain", "completion", "doctor", "version")
-DESCRIPTION = "Look at the services that Drover runs, and bring in existing ones."
+# The operator's hand: all of them are in `steer_verb`.
+STEERING = ("pause", "resume", "restart", "rollback", "unpin", "promote", "abort", "retry")
+# Each other has a module `VERB_verb` with `add_parser`; only that of the verb that was asked for is imported.
+VERBS = ("status", "why", "history", "apply", "plan", "diff", *STEERING, "report", "import", "explain", "completion", "doctor", "version")
+DESCRIPTION = "Look at the services that Drover runs, steer them, and bring in existing ones."
 EXAMPLES = f"""\
 examples:
   # what runs, in all namespaces
@@ -30,6 +32,9 @@ examples:
 
   # one service with its revisions, instances and reasons
   kubectl drover status checkout -n shop
+
+  # back to the revision before
+  kubectl drover rollback checkout -n shop
 
   # existing Deployments and Services as ManagedServices
   kubectl drover import -f manifests/ > shop.yaml
@@ -89,6 +94,11 @@ def _run(argv: Sequence[str]) -> int:
 
 def add(verb: str, subparsers: SubParsers) -> None:
     """Add the parser of one of `VERBS`."""
+    if verb in STEERING:
+        from drover_operator.cli import steer_verb
+
+        steer_verb.add_parser(subparsers, verb)
+        return
     import_module(f"drover_operator.cli.{verb}_verb").add_parser(subparsers)
 
 

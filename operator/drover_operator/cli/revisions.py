@@ -9,6 +9,7 @@ from typing import Any
 from drover_operator.api.builtin import ControllerRevision
 from drover_operator.api.managedservice import ManagedService, Transition
 from drover_operator.cli.layout import WHOLE, Cell, Look, age, clean, columns
+from drover_operator.cli.outcome import Exit, Failure
 from drover_operator.cli.tree import MARK_COLOUR, NONE, PHASE_COLOUR
 
 VERSION = "drover.dev/version"
@@ -49,6 +50,24 @@ def _recorded(service: ManagedService, each: ControllerRevision) -> Recorded:
         builder=notes.get(BUILDER, "1"),
         created=each.metadata.creation_timestamp,
     )
+
+
+def named(found: Sequence[Recorded], word: str, service: str) -> Recorded:
+    """The revision of that name or number.
+
+    Raises:
+        Failure: there is none; names those that are there.
+    """
+    for each in found:
+        if word in (each.name, str(each.number)):
+            return each
+    there = f"recorded are {listed(found)}" if found else "none is recorded yet"
+    raise Failure(f"no revision '{word}' of service '{service}'; {there}", Exit.USAGE)
+
+
+def listed(found: Sequence[Recorded]) -> str:
+    """Numbers and names in one line."""
+    return ", ".join(f"{each.number} ({each.name})" for each in found)
 
 
 def lines(service: ManagedService, found: Sequence[Recorded], look: Look, now: datetime) -> list[str]:

@@ -8,7 +8,8 @@ from typing import Any, cast, get_args
 
 import msgspec
 
-from drover_operator.api.managedservice import MAX_NAME, MAX_REPLICAS, Criticality, ManagedService
+from drover_operator.api.fields import MAX_REPLICAS
+from drover_operator.api.managedservice import MAX_NAME, Criticality, ManagedService
 from drover_operator.api.meta import DNS_LABEL_PATTERN, GROUP
 from drover_operator.api.podtemplate import PodTemplate
 from drover_operator.cli.notes import Notes, Refused

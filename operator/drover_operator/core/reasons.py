@@ -19,6 +19,9 @@ class Reason(StrEnum):
     ROLLING_OUT = "RollingOut"
     ROLLING_BACK = "RollingBack"
     ROLLED_BACK = "RolledBack"
+    ABORTED = "Aborted"
+    HOLDING = "HoldsAtStep"
+    WAITS_FOR_PROMOTION = "WaitsForPromotion"
     SCALING_OUT = "ScalingOut"
     SCALING_IN = "ScalingIn"
     REPAIRING = "Repairing"
@@ -76,6 +79,14 @@ MEANING: dict[Reason, Meaning] = {
         "The wanted revision made no progress; the last good revision serves and the bad one is blocked.",
         "Change the template, or the rollout settings to try the same revision again.",
         page="bad-revision",
+    ),
+    Reason.ABORTED: Meaning(
+        "The wanted revision was aborted by hand; the last good revision serves.",
+        "Change the template, or try the same revision again: kubectl drover retry NAME.",
+    ),
+    Reason.HOLDING: Meaning("The new revision has the share of its step, and holds it for the time that the step says."),
+    Reason.WAITS_FOR_PROMOTION: Meaning(
+        "The new revision has reached a pause, and stays at its share until somebody goes on.", "Go on: kubectl drover promote NAME; or back: abort NAME."
     ),
     Reason.SCALING_OUT: Meaning("Instances are being added."),
     Reason.SCALING_IN: Meaning("Instances are being drained and removed."),

@@ -7,6 +7,7 @@ first needed: it never passes in silence. Rejected: cel-python (30 to 100 times 
 an evaluator of our own (a language is no small thing to get wrong).
 """
 
+import itertools
 import re
 from collections.abc import Callable
 from functools import cache
@@ -127,11 +128,16 @@ def _evaluated(expression: str, variables: Json) -> Any:
     import cel  # noqa: PLC0415
 
     try:
-        return _program(expression).execute(cel.Context(variables=variables, functions={"format": formatted}))
+        return _program(expression).execute(cel.Context(variables=variables, functions={"format": formatted, "isSorted": in_order}))
     except RuntimeError as error:
         if str(error).startswith("Function "):  # it is known, and could not do its work
             raise ValueError(str(error)) from error
         raise Unsupported(f"{error}: {expression}") from error
+
+
+def in_order(values: list[Any]) -> bool:
+    """`isSorted` of CEL's lists: no value is less than the one before it."""
+    return all(before <= after for before, after in itertools.pairwise(values))
 
 
 def formatted(template: str, values: list[Any]) -> str:

@@ -17,7 +17,7 @@ from scenarios.fuzz.specs import CHANGES, FIRST, RULED, Change, changed
 from scenarios.fuzz.walk import Json, Key, Property, properties
 
 from drover_operator.api.crd import MANAGED_SERVICE
-from drover_operator.api.managedservice import MAX_REPLICAS
+from drover_operator.api.fields import MAX_REPLICAS
 
 HAND, REFUSED_AT_MOST = 8, 4  # operations of one sequence that may be accepted, and those that are refused beside them
 HEAVY, HEAVY_EVERY = 60, 1000  # instances from which an operation is dealt only now and then: thousands of pods cost a minute

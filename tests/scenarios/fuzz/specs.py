@@ -55,6 +55,10 @@ def _rolling(**fields: Any) -> Change:
     return lambda spec, _: spec.setdefault("rollout", {}).setdefault("rolling", {}).update(fields)
 
 
+def _canary(*steps: Json) -> Change:
+    return lambda spec, _: spec.setdefault("rollout", {}).update(type="Canary", canary={"steps": list(steps)})
+
+
 def _deadline(text: str) -> Change:
     return lambda spec, _: spec.setdefault("rollout", {}).update(progressDeadline=text)
 
@@ -102,6 +106,11 @@ CHANGES: dict[str, Change] = {
     "spec.rollout.rolling.minReady: beyond the deadline": _both(_rolling(minReady="20s"), _deadline("10s")),
     "spec.rollout.rolling.minReady: just within the deadline": _both(_rolling(minReady="20s"), _deadline("40s")),
     "spec.rollout.rolling.minReady: hours, and a deadline beyond": _both(_rolling(minReady="1h"), _deadline("3h")),
+    "spec.rollout.canary: two steps": _canary({"weight": 20}, {"weight": 60, "hold": "10s"}),
+    "spec.rollout.canary: two steps, and a new template": _both(_canary({"weight": 25, "hold": "5s"}, {"weight": 50}), _image("app:4.1")),
+    "spec.rollout.canary: weights that fall": _canary({"weight": 60}, {"weight": 20}),
+    "spec.rollout.canary: without settings": lambda spec, _: spec.setdefault("rollout", {}).update(type="Canary"),
+    "spec.rollout.type: back to rolling": lambda spec, _: spec.setdefault("rollout", {}).update(type="Rolling"),
     "spec.scaling: min beyond max": _set(scaling={"min": 5, "max": 2}),
     "spec.scaling: replicas below": _set(scaling={"min": 5, "max": 6}, replicas=2),
     "spec.scaling: replicas above": _set(scaling={"min": 1, "max": 2}, replicas=5),

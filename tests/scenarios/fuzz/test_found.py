@@ -70,6 +70,11 @@ FOUND = (
         "tight",
     ),
     Found(
+        "a foreign Service stood in the place of ours for longer than the deadline: the new revision was blamed for it, and blocked",
+        (("spec.template.spec.restartPolicy: 'Always'", 15.05), ("Service: a foreign one in its place", 0.0), ("status.versions: null", 40.05)),
+        "rich",
+    ),
+    Found(
         "without its label a record is in no cache: it was taken for recorded anew, and its revision for unknown",
         (("revision: labels stripped", 0.0), ("metadata.labels: one", 1.0)),
     ),

@@ -8,6 +8,7 @@ import msgspec
 from drover_controllers.service import build
 from drover_controllers.service.drain import gated
 from drover_controllers.service.naming import GATE, place_of
+from drover_controllers.service.rollout.canary import steps_of
 from drover_controllers.service.values import Course, Demand, Facts, Memory, Population, Revision
 from drover_operator.api.builtin import Pod
 from drover_operator.api.meta import seconds_of, utc
@@ -38,7 +39,7 @@ def course(facts: Facts, memory: Memory, *, memory_lost: bool = False) -> Course
     """Target, stable revision and kind of movement."""
     stable = memory.stable if memory.stable in facts.revisions else ""
     target, problem, message = _target(facts, stable)
-    back = target == stable and problem is Reason.ROLLED_BACK
+    back = target == stable and problem in (Reason.ROLLED_BACK, Reason.ABORTED)
     pinned = facts.service.spec.pin is not None and _older(facts, target, stable)
     return Course(
         kind="Provision" if not stable else "Steady" if target == stable and not back else "Rollback" if back or pinned else "Update",
@@ -61,9 +62,20 @@ def _target(facts: Facts, stable: str) -> tuple[str, Reason | None, str]:
         return stable or wanted.name, Reason.REVISION_COLLISION, f"another template is recorded as '{wanted.name}'; change any label of the template"
     if refused := rejected(facts, wanted):
         return stable or wanted.name, Reason.INVALID_TEMPLATE, refused
-    if stable and stable != wanted.name and given_up(facts, wanted.name):
-        return stable, Reason.ROLLED_BACK, f"revision '{wanted.name}' made no progress in {facts.service.spec.rollout.progress_deadline}; '{stable}' serves"
+    if stable and stable != wanted.name and (reason := _unwanted(facts)) is not None:
+        return stable, reason, f"revision '{wanted.name}' {_said(facts, reason)}; '{stable}' serves"
     return wanted.name, None, ""
+
+
+def _unwanted(facts: Facts) -> Reason | None:
+    """Why the wanted revision is not gone on with: a person's word comes before what was seen."""
+    if facts.aborted:
+        return Reason.ABORTED
+    return Reason.ROLLED_BACK if given_up(facts, facts.wanted.name) else None
+
+
+def _said(facts: Facts, reason: Reason) -> str:
+    return "was aborted by hand" if reason is Reason.ABORTED else f"made no progress in {facts.service.spec.rollout.progress_deadline}"
 
 
 def rejected(facts: Facts, revision: Revision) -> str:
@@ -94,13 +106,15 @@ def updated(memory: Memory, way: Course, facts: Facts, demand: Demand, populatio
     now = utc(facts.now)
     blocked = next((r.name for r in facts.revisions.values() if r.blocked == facts.spec_digest and r.blocked), "")
     if memory.target != way.target:
-        memory = msgspec.structs.replace(memory, target=way.target, started_at=now, progressed_at=None, progressed=0)
+        begun = {"step": 0, "step_at": None, "reached_at": None}
+        memory = msgspec.structs.replace(memory, target=way.target, started_at=now, progressed_at=None, progressed=0, **begun)
     elif memory.paused and not paused:
-        memory = msgspec.structs.replace(memory, started_at=now)
+        memory = msgspec.structs.replace(memory, started_at=now, reached_at=None)  # a hold begins anew
     available = population.get(way.target, NOBODY).available
     if available > memory.progressed:
         memory = msgspec.structs.replace(memory, progressed=available, progressed_at=now)
-    memory = msgspec.structs.replace(memory, stable=way.stable, paused=paused, blocked_revision=blocked)
+    steps = len(steps_of(facts.service.spec.rollout))
+    memory = msgspec.structs.replace(memory, stable=way.stable, paused=paused, blocked_revision=blocked, steps=steps)
     if not complete(way, demand, population):
         return memory
     settled = demand.replicas if settled_now else memory.settled_replicas
@@ -118,8 +132,11 @@ def overdue(facts: Facts, memory: Memory, way: Course) -> float | None:
 
     While it is not recorded (a quota refuses the try, say) it has not been tried, so that it cannot have failed. An instance that
     enters service is progress, and so is one that could: that we have not seen it earlier is no fault of the revision. But not while one
-    of them has failed: instances that enter and fail again and again would never be given up.
+    of them has failed: instances that enter and fail again and again would never be given up. A step that is reached waits for its hold or
+    for a person; the next one has the whole time anew. Without our Service nobody can enter: then no time runs, and it begins anew with it.
     """
+    if memory.reached_at is not None or (facts.service.spec.ports and facts.front is None):
+        return None
     tried = facts.revisions.get(way.target)
     if tried is None or facts.service.spec.paused or way.kind not in ("Provision", "Update") or memory.target != way.target:
         return None
@@ -127,8 +144,12 @@ def overdue(facts: Facts, memory: Memory, way: Course) -> float | None:
     mine = [pod for pod in facts.pods if (place_of(pod.metadata.name) or ("",))[0] == way.target]
     failing = any(pod.status.phase in ("Failed", "Succeeded") for pod in mine)
     entered = 0.0 if failing else max((_entered(pod, facts.now, limit) for pod in mine), default=0.0)
-    last = max(seconds_of(memory.started_at), seconds_of(memory.progressed_at), tried.recorded_at, entered)
+    last = max(seconds_of(memory.started_at), seconds_of(memory.progressed_at), seconds_of(memory.step_at), _since_front(facts), tried.recorded_at, entered)
     return last + limit - facts.now
+
+
+def _since_front(facts: Facts) -> float:
+    return seconds_of(facts.front.metadata.creation_timestamp) if facts.front is not None else 0.0
 
 
 def _entered(pod: Pod, now: float, limit: float) -> float:

@@ -27,12 +27,12 @@ def rolling(demand: Demand, progressed: int, target: str, stable: str, populatio
     """
     others = [name for name in population if name not in (target, stable)]
     if stable in ("", target):
-        return {target: demand.replicas, **_leftovers(demand, progressed, others, population, 0)}
+        return {target: demand.replicas, **leftovers(demand.replicas - progressed - demand.unavailable, others, population)}
     old = max(0, demand.replicas - progressed - demand.unavailable)
     wanted = min(demand.replicas, progressed + demand.surge + demand.unavailable)
     kept_stable = min(old, population.get(stable, NOBODY).live)
-    leftovers = _leftovers(demand, progressed, others, population, kept_stable)
-    return {target: wanted, stable: old - sum(leftovers.values()), **leftovers}
+    rest = leftovers(old - kept_stable, others, population)
+    return {target: wanted, stable: old - sum(rest.values()), **rest}
 
 
 def frozen(demand: Demand, target: str, stable: str, population: Mapping[str, Population]) -> Targets:
@@ -43,10 +43,10 @@ def frozen(demand: Demand, target: str, stable: str, population: Mapping[str, Po
     return {target: held, stable: demand.replicas - held} if stable else {target: held}
 
 
-def _leftovers(demand: Demand, progressed: int, others: list[str], population: Mapping[str, Population], taken: int) -> Targets:
+def leftovers(room: int, others: list[str], population: Mapping[str, Population]) -> Targets:
     """Revisions that are neither target nor stable serve as long as they are needed to make up the number, and are never created."""
-    room = max(0, demand.replicas - progressed - demand.unavailable - taken)
     kept: Targets = {}
+    room = max(0, room)
     for name in others:
         kept[name] = min(room, population[name].in_service)
         room -= kept[name]
