@@ -19,6 +19,12 @@ def note(space: Space, key: str, value: str | None) -> None:
     space.patch("shop", {"metadata": {"annotations": {key: value}}})
 
 
+def promote(space: Space, steps: int) -> None:
+    """What `kubectl drover promote` writes."""
+    rollout = space.get("shop")["status"]["rollout"]
+    note(space, PROMOTED, f"{rollout['target']}/{steps}/{rollout['begunAt']}")
+
+
 def at_the_pause(space: Space) -> dict[str, Any]:
     item = space.until("shop", lambda item: item["status"].get("summary") == "WaitsForPromotion", "the pause", seconds=40)
     return dict(item["status"])
@@ -53,7 +59,7 @@ def test_step_by_step_to_the_end(space: Space, operator: Operator) -> None:
         assert (status["rollout"]["step"], status["rollout"]["steps"]) == (2, 4)
         assert status["rollout"]["weight"] == {"wanted": 40, "actual": 40}
         target = status["rollout"]["target"]
-        note(space, PROMOTED, f"{target}/3")
+        promote(space, 3)
         space.converged("shop", seconds=60)
         pods.settle(), slices.settle(), services.settle()
     found = shares(pods, slices, services, target)
@@ -97,5 +103,5 @@ def test_an_operator_killed_between_two_steps(space: Space, alone: Crew, after: 
         alone.start()
         status = at_the_pause(space)
     assert status["rollout"]["weight"]["actual"] == 40
-    note(space, PROMOTED, f"{status['rollout']['target']}/4")
+    promote(space, 4)
     space.converged("shop", seconds=40)

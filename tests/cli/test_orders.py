@@ -27,8 +27,11 @@ def service(*, notes: Json | None = None, status: Json | None = None, deleted: b
     return {"metadata": {**meta, **({"deletionTimestamp": MOMENT} if deleted else {})}, "spec": spec, "status": status or {}}
 
 
+BEGUN = "2026-03-01T11:00:00Z"
+
+
 def rolling(step: int = 0, steps: int = 0, *, target: str = "cart-r4", stable: str = "cart-r3", **more: Any) -> Json:
-    return {"observedGeneration": 4, "rollout": {"target": target, "stable": stable, "step": step, "steps": steps, **more}}
+    return {"observedGeneration": 4, "rollout": {"target": target, "stable": stable, "step": step, "steps": steps, "begunAt": BEGUN, **more}}
 
 
 AT_REST = rolling(target="cart-r3")
@@ -69,7 +72,7 @@ DONE: list[tuple[str, str, Json, Json, str, Json, Json]] = [
         service(status=AT_REST),
         "rollback to cart-r1",
         {"pin": {"revision": "cart-r1"}},
-        {"drover.dev/promoted": None},
+        {},
     ),
     (
         "rollback amid a rollout is to what served before it, not to one older still",
@@ -78,7 +81,7 @@ DONE: list[tuple[str, str, Json, Json, str, Json, Json]] = [
         service(status=rolling()),
         "rollback to cart-r3",
         {"pin": {"revision": "cart-r3"}},
-        {"drover.dev/promoted": None},
+        {},
     ),
     (
         "rollback to a name",
@@ -87,7 +90,7 @@ DONE: list[tuple[str, str, Json, Json, str, Json, Json]] = [
         service(status=AT_REST),
         "rollback to cart-r2",
         {"pin": {"revision": "cart-r2"}},
-        {"drover.dev/promoted": None},
+        {},
     ),
     (
         "rollback to a number, and from another pin",
@@ -96,7 +99,7 @@ DONE: list[tuple[str, str, Json, Json, str, Json, Json]] = [
         service(status=AT_REST, **PINNED),
         "rollback to cart-r4",
         {"pin": {"revision": "cart-r4"}},
-        {"drover.dev/promoted": None},
+        {},
     ),
     ("unpin", "unpin", {}, service(**PINNED), "unpin", {"pin": None}, {}),
     (
@@ -106,9 +109,9 @@ DONE: list[tuple[str, str, Json, Json, str, Json, Json]] = [
         service(status=rolling(0, 3)),
         "promote to step 2",
         {},
-        {"drover.dev/promoted": "cart-r4/1"},
+        {"drover.dev/promoted": f"cart-r4/1/{BEGUN}"},
     ),
-    ("promote from the last step", "promote", {}, service(status=rolling(2, 3)), "promote to full", {}, {"drover.dev/promoted": "cart-r4/3"}),
+    ("promote from the last step", "promote", {}, service(status=rolling(2, 3)), "promote to full", {}, {"drover.dev/promoted": f"cart-r4/3/{BEGUN}"}),
     (
         "promote --to-step",
         "promote",
@@ -116,26 +119,26 @@ DONE: list[tuple[str, str, Json, Json, str, Json, Json]] = [
         service(status=rolling(0, 3)),
         "promote to step 3",
         {},
-        {"drover.dev/promoted": "cart-r4/2"},
+        {"drover.dev/promoted": f"cart-r4/2/{BEGUN}"},
     ),
-    ("promote --full", "promote", {"full": True}, service(status=rolling(0, 3)), "promote to full", {}, {"drover.dev/promoted": "cart-r4/3"}),
+    ("promote --full", "promote", {"full": True}, service(status=rolling(0, 3)), "promote to full", {}, {"drover.dev/promoted": f"cart-r4/3/{BEGUN}"}),
     (
         "what was promoted on the way to another revision counts for nothing",
         "promote",
         {},
-        service(status=rolling(0, 3), notes={"drover.dev/promoted": "cart-r3/3"}),
+        service(status=rolling(0, 3), notes={"drover.dev/promoted": f"cart-r3/3/{BEGUN}"}),
         "promote to step 2",
         {},
-        {"drover.dev/promoted": "cart-r4/1"},
+        {"drover.dev/promoted": f"cart-r4/1/{BEGUN}"},
     ),
     (
         "what somebody else wrote there counts for nothing",
         "promote",
         {},
-        service(status=rolling(0, 3), notes={"drover.dev/promoted": "cart-r4/many"}),
+        service(status=rolling(0, 3), notes={"drover.dev/promoted": f"cart-r4/many/{BEGUN}"}),
         "promote to step 2",
         {},
-        {"drover.dev/promoted": "cart-r4/1"},
+        {"drover.dev/promoted": f"cart-r4/1/{BEGUN}"},
     ),
     ("abort", "abort", {}, service(status=rolling()), "abort of cart-r4", {}, {"drover.dev/aborted": "cart-r4"}),
     (
@@ -151,10 +154,10 @@ DONE: list[tuple[str, str, Json, Json, str, Json, Json]] = [
         "retry of what was aborted; steps passed by hand are not passed again",
         "retry",
         {},
-        service(status=AT_REST, notes={"drover.dev/aborted": "cart-r4", "drover.dev/promoted": "cart-r4/2"}),
+        service(status=AT_REST, notes={"drover.dev/aborted": "cart-r4", "drover.dev/promoted": f"cart-r4/2/{BEGUN}"}),
         "retry of cart-r4",
         {},
-        {"drover.dev/aborted": None, "drover.dev/promoted": None, "drover.dev/retried": MOMENT},
+        {"drover.dev/aborted": None, "drover.dev/retried": MOMENT},
     ),
     (
         "retry of what failed",
@@ -163,7 +166,7 @@ DONE: list[tuple[str, str, Json, Json, str, Json, Json]] = [
         service(status=rolling(target="cart-r3", blockedRevision="cart-r4")),
         "retry of cart-r4",
         {},
-        {"drover.dev/aborted": None, "drover.dev/promoted": None, "drover.dev/retried": MOMENT},
+        {"drover.dev/aborted": None, "drover.dev/retried": MOMENT},
     ),
 ]
 
@@ -225,14 +228,14 @@ ALREADY: list[tuple[str, str, Json, Json, str]] = [
         "promoted, and not seen by the operator yet: twice is not two steps",
         "promote",
         {},
-        service(status=rolling(0, 3), notes={"drover.dev/promoted": "cart-r4/1"}),
+        service(status=rolling(0, 3), notes={"drover.dev/promoted": f"cart-r4/1/{BEGUN}"}),
         "is already promoted to step 2 of 3 on the way to cart-r4",
     ),
     (
         "promoted further than that: a later word does not take steps back",
         "promote",
         {"step": 2},
-        service(status=rolling(0, 3), notes={"drover.dev/promoted": "cart-r4/3"}),
+        service(status=rolling(0, 3), notes={"drover.dev/promoted": f"cart-r4/3/{BEGUN}"}),
         "is already promoted past all 3 steps on the way to cart-r4",
     ),
     ("at that step already", "promote", {"step": 2}, service(status=rolling(1, 3)), "is already promoted to step 2 of 3 on the way to cart-r4"),

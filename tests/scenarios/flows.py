@@ -68,14 +68,20 @@ async def to_the_pause(world: World, image: str = "app:2.0") -> str:
     return str(world.status()["rollout"]["target"])
 
 
-def by_hand(world: World, annotation: str, value: str) -> None:
+def by_hand(world: World, annotation: str, value: str | None) -> None:
     """What `kubectl drover promote` and `abort` write."""
     world.cluster.patch("managedservices", NAMESPACE, "web", {"metadata": {"annotations": {f"drover.dev/{annotation}": value}}})
 
 
+def promote(world: World, steps: int) -> None:
+    """So many steps are passed in the rollout that is under way."""
+    rollout = world.status()["rollout"]
+    by_hand(world, "promoted", f"{rollout['target']}/{steps}/{rollout['begunAt']}")
+
+
 async def canary(world: World) -> None:
-    revision = await to_the_pause(world)
-    by_hand(world, "promoted", f"{revision}/{len(STEPS)}")
+    await to_the_pause(world)
+    promote(world, len(STEPS))
     await world.until(lambda: world.converged() and world.images() == {"app:2.0": 3})
 
 

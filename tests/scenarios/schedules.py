@@ -7,15 +7,18 @@ A run ends in peace: then the service must come to where the last spec says, by 
 import asyncio
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from math import ceil
 from random import Random
 from typing import Any
 
+from scenarios.flows import by_hand, promote
 from scenarios.troubles import ATTACKS, ON_THE_WAY, attack, peace
 from scenarios.world import NAMESPACE, World, play, service
 
+STEPS = [{"weight": 25, "hold": "5s"}, {"pause": {}}, {"weight": 60}]
+HANDS = ("promote", "abort", "retry")
 DAMAGE = ("evict", "lose a pod", "restart containers", "node down")
 BAD = "app:bad"
 PATIENCE = 1500.0  # seconds; an event that was hidden is found when its watch ends, after 300 to 600 s
@@ -34,18 +37,22 @@ class Schedule:
     attacks: tuple[str, ...]
     acts: tuple[tuple[float, str], ...]
     ends_deleted: bool
+    canary: bool
 
     def __str__(self) -> str:
         acts = ", ".join(f"{pause:.1f} s: {act}" for pause, act in self.acts) + (", deleted in the end" if self.ends_deleted else "")
         clocks = " and ".join(f"{rate:.2f}" for rate in self.clocks)
-        return f"seed {self.seed}: {self.replicas} replicas, clocks {clocks}; {acts}; with {', '.join((*self.troubles, *self.attacks)) or 'no trouble'}"
+        strategy = ", canary" if self.canary else ""
+        return (
+            f"seed {self.seed}: {self.replicas} replicas{strategy}, clocks {clocks}; {acts}; with {', '.join((*self.troubles, *self.attacks)) or 'no trouble'}"
+        )
 
 
 def schedule(seed: int) -> Schedule:
     """The schedule of a seed."""
     chance = Random(seed)
     acts = ["image", "image", "bad image", "scale", "pause", "resume", *DAMAGE]
-    return Schedule(
+    plan = Schedule(
         seed=seed,
         replicas=chance.randint(1, 5),
         clocks=tuple(chance.choice((1.0, 1.0, 0.9, 1.1)) for _ in range(chance.choice((1, 2, 2)))),
@@ -53,7 +60,10 @@ def schedule(seed: int) -> Schedule:
         attacks=tuple(chance.sample(list(ATTACKS), chance.choice((0, 1, 1, 2, 3)))),
         acts=tuple((chance.choice((0.0, 0.5, 2.0, 10.0, 40.0)) * chance.random(), chance.choice(acts)) for _ in range(chance.randint(1, 6))),
         ends_deleted=chance.random() < 0.25,
+        canary=chance.random() < 0.4,
     )
+    hands = tuple((chance.choice((0.5, 10.0, 40.0)) * chance.random(), chance.choice(HANDS)) for _ in range(chance.randint(0, 3)))
+    return replace(plan, acts=(*plan.acts, *hands)) if plan.canary else plan
 
 
 def run(plan: Schedule, prepare: Callable[[World], None] = lambda _: None) -> World:
@@ -75,6 +85,8 @@ class _Run:
         self._chance = Random(plan.seed + 1)
         self._serial = 1
         self._spec: dict[str, Any] = {"replicas": plan.replicas, "image": "app:1", "rollout": {"progressDeadline": self._deadline()}}
+        if plan.canary:
+            self._spec["rollout"] |= {"type": "Canary", "canary": {"steps": STEPS}}
         self._good = True
 
     def _deadline(self) -> str:
@@ -116,7 +128,9 @@ class _Run:
             world.cluster.node_up(node)
         if self._spec.get("paused"):
             self._act("resume")
-        await world.until(self._arrived, PATIENCE + (700.0 if not self._good else 0.0))
+        if self._plan.canary:
+            self._act("retry")
+        await world.until(self._arrived_with_a_hand, PATIENCE + (700.0 if not self._good else 0.0))
         await asyncio.sleep(2 * QUIET)
         before = len(world.writes())
         await asyncio.sleep(QUIET)
@@ -146,6 +160,12 @@ class _Run:
             case "pause" | "resume":
                 self._spec["paused"] = act == "pause"
                 self._apply()
+            case "promote" | "abort":
+                if rollout := self._world.status().get("rollout"):
+                    promote(self._world, 2) if act == "promote" and "begunAt" in rollout else by_hand(self._world, "aborted", rollout.get("target", ""))
+            case "retry":
+                by_hand(self._world, "aborted", None)
+                by_hand(self._world, "retried", str(self._world.cluster.now()))
             case "delete":
                 self._world.cluster.delete("managedservices", NAMESPACE, "web")
             case "node down":
@@ -164,6 +184,12 @@ class _Run:
             "restart containers": lambda name: cluster.restart_containers(NAMESPACE, name),
         }
         acts[act](self._chance.choice(running))
+
+    def _arrived_with_a_hand(self) -> bool:
+        """Somebody passes every pause."""
+        if self._world.status().get("summary") == "WaitsForPromotion":
+            promote(self._world, len(STEPS))
+        return self._arrived()
 
     def _arrived(self) -> bool:
         world, replicas = self._world, self._spec["replicas"]

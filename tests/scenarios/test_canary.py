@@ -6,7 +6,7 @@ from collections.abc import Callable
 from fractions import Fraction
 
 import pytest
-from scenarios.flows import STEPS, by_hand, started, to_the_pause
+from scenarios.flows import STEPS, by_hand, promote, started, to_the_pause
 from scenarios.world import NAMESPACE, World, play, service
 
 WEIGHTS = (25, 50, 50, 100)  # that are asked for after so many steps; a pause asks for the one before it
@@ -53,9 +53,9 @@ def played(act: Callable[[World, Shares], object]) -> Shares:
 
 def test_the_share_follows_the_steps_and_never_runs_ahead():
     async def act(world: World, shares: Shares) -> None:
-        revision = await to_the_pause(world)
+        await to_the_pause(world)
         assert world.status()["rollout"]["weight"] == {"wanted": 50, "actual": 50}
-        by_hand(world, "promoted", f"{revision}/{len(STEPS)}")
+        promote(world, len(STEPS))
         await world.until(lambda: world.converged() and world.images() == {"app:2.0": 3})
 
     shares = played(act)
@@ -113,6 +113,22 @@ def test_what_was_aborted_is_tried_again_when_the_word_is_taken_back():
     assert played(act).problems == []
 
 
+def test_a_promotion_counts_for_one_rollout_alone():
+    """Back to the old template and forth again: the second rollout to the same revision begins with its first step, and waits at its pause."""
+
+    async def act(world: World, _: Shares) -> None:
+        await to_the_pause(world)
+        promote(world, len(STEPS))
+        await world.until(lambda: world.converged() and world.images() == {"app:2.0": 3})
+        world.cluster.apply(service(image="app:1.0", rollout={"type": "Rolling"}))
+        await world.until(lambda: world.converged() and world.images() == {"app:1.0": 3})
+        await to_the_pause(world)
+        await asyncio.sleep(600)
+        assert world.status()["summary"] == "WaitsForPromotion"
+
+    played(act)
+
+
 def test_what_failed_is_tried_again_when_somebody_says_so():
     async def act(world: World, _: Shares) -> None:
         world.cluster.set_image_behaviour("app:2.0", "never-ready")
@@ -133,8 +149,7 @@ def test_every_size_reaches_the_pause_and_the_end(replicas: int):
         steps = [{"weight": 10}, {"weight": 40}, {"pause": {}}]
         world.cluster.apply(service(image="app:2.0", replicas=replicas, rollout={"type": "Canary", "canary": {"steps": steps}}))
         await world.until(lambda: world.status().get("summary") == "WaitsForPromotion", within=120)
-        revision = world.status()["rollout"]["target"]
-        by_hand(world, "promoted", f"{revision}/100")
+        promote(world, 100)
         await world.until(lambda: world.converged() and world.images() == {"app:2.0": replicas})
 
     played(act)

@@ -10,13 +10,14 @@ A, B, C = (revision(each) for each in "ABC")
 STEPS = ({"weight": 25, "hold": "5m"}, {"pause": {}}, {"weight": 50})
 OLD = "A-0 A-1 A-2 A-3"
 QUARTER = "A-0 A-1 A-2 B-0"
+BEGUN = at(NOW - 60)
 PROMOTED, ABORTED = "drover.dev/promoted", "drover.dev/aborted"
 
 
 def canary(pods: str, *, step: int = 0, progressed: int = 0, reached: float | None = None, steps: Any = STEPS, **more: Any) -> Any:
     """Facts in the middle of the rollout from A to B; `reached` is how many seconds ago the step was."""
     memory = {"target": "B", "stable": "A", "progressed": progressed, "step": step, "steps": len(steps), **more.pop("memory", {})}
-    memory |= {"settledReplicas": 4, "stepAt": at(NOW - 10), "reachedAt": None if reached is None else at(NOW - reached)}
+    memory |= {"settledReplicas": 4, "stepAt": at(NOW - 10), "begunAt": BEGUN, "reachedAt": None if reached is None else at(NOW - reached)}
     rollout = {"type": "Canary", "canary": {"steps": list(steps)}, **more.pop("rollout", {})}
     return given(pods, wanted="B", records=more.pop("records", "AB"), replicas=more.pop("replicas", 4), memory=memory, rollout=rollout, **more)
 
@@ -120,32 +121,38 @@ HAND = [
     Row(
         name="a person passes a pause",
         why="the annotation says how many steps are passed on the way to this revision, so that it can be said twice",
-        given=canary(QUARTER, step=1, progressed=1, reached=60, notes={PROMOTED: f"{B}/2"}),
+        given=canary(QUARTER, step=1, progressed=1, reached=60, notes={PROMOTED: f"{B}/2/{BEGUN}"}),
         write_ahead=True,
         memory={"step": 2, "reached_at": None},
     ),
     Row(
         name="what was passed before is no news",
         why="the annotation stays where it is",
-        given=canary(QUARTER, step=1, progressed=1, reached=60, notes={PROMOTED: f"{B}/1"}),
+        given=canary(QUARTER, step=1, progressed=1, reached=60, notes={PROMOTED: f"{B}/1/{BEGUN}"}),
         waits=("pass step 2 of 3 [WaitsForPromotion]",),
     ),
     Row(
         name="a promotion of another revision counts for nothing",
         why="else yesterday's word would wave today's revision through",
-        given=canary(QUARTER, step=1, progressed=1, reached=60, notes={PROMOTED: f"{A}/3"}),
+        given=canary(QUARTER, step=1, progressed=1, reached=60, notes={PROMOTED: f"{A}/3/{BEGUN}"}),
+        waits=("pass step 2 of 3 [WaitsForPromotion]",),
+    ),
+    Row(
+        name="a promotion of an earlier rollout to the same revision counts for nothing",
+        why="somebody went back and forth: the second try has proved nothing yet",
+        given=canary(QUARTER, step=1, progressed=1, reached=60, notes={PROMOTED: f"{B}/3/{at(NOW - 5000)}"}),
         waits=("pass step 2 of 3 [WaitsForPromotion]",),
     ),
     Row(
         name="what cannot be read counts for nothing",
         why="somebody has edited the annotation by hand",
-        given=canary(QUARTER, step=1, progressed=1, reached=60, notes={PROMOTED: f"{B}/all"}),
+        given=canary(QUARTER, step=1, progressed=1, reached=60, notes={PROMOTED: f"{B}/all/{BEGUN}"}),
         waits=("pass step 2 of 3 [WaitsForPromotion]",),
     ),
     Row(
         name="a promotion to the end passes all steps",
         why="more than there are is all of them",
-        given=canary(QUARTER, progressed=1, notes={PROMOTED: f"{B}/100"}),
+        given=canary(QUARTER, progressed=1, notes={PROMOTED: f"{B}/100/{BEGUN}"}),
         write_ahead=True,
         memory={"step": 3},
     ),

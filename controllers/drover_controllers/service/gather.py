@@ -12,7 +12,7 @@ import msgspec
 
 from drover_controllers.service import naming
 from drover_controllers.service.build import CURRENT_BUILDER
-from drover_controllers.service.values import Facts, Revision
+from drover_controllers.service.values import Facts, Memory, Revision
 from drover_operator.api.builtin import ControllerRevision, EndpointSlice
 from drover_operator.api.managedservice import HealthCheck, ManagedService, ManagedServiceSpec
 from drover_operator.api.meta import seconds_of
@@ -49,15 +49,17 @@ def gather(service: ManagedService, view: View) -> Facts:
         verdicts=view.verdicts(key),
         spec_digest=view.name(spec_digest(service.spec, service.metadata.annotations.get(naming.RETRIED, ""))),
         collision=recorded is not None and canonical(recorded.template) != canonical(wanted.template),
-        promoted=promoted(service.metadata.annotations, wanted.name),
+        promoted=promoted(service.metadata.annotations, service.status.rollout),
         aborted=service.metadata.annotations.get(naming.ABORTED) == wanted.name,
     )
 
 
-def promoted(notes: Mapping[str, str], revision: str) -> int:
-    """How many steps a person has passed on the way to that revision: the annotation is REVISION/STEPS, and counts for no other."""
-    name, _, steps = notes.get(naming.PROMOTED, "").partition("/")
-    return min(int(steps), MOST_STEPS) if name == revision and _STEPS.fullmatch(steps) else 0
+def promoted(notes: Mapping[str, str], memory: Memory) -> int:
+    """How many steps a person has passed in this very rollout: the annotation is REVISION/STEPS/BEGUN, and counts for no other."""
+    name, _, rest = notes.get(naming.PROMOTED, "").partition("/")
+    steps, _, begun = rest.partition("/")
+    meant = name == memory.target and memory.begun_at is not None and begun == msgspec.to_builtins(memory.begun_at)
+    return min(int(steps), MOST_STEPS) if meant and _STEPS.fullmatch(steps) else 0
 
 
 @cache

@@ -60,7 +60,7 @@ class Facts:
     verdicts: Mapping[str, Verdict]
     spec_digest: str
     collision: bool = False
-    promoted: int = 0  # steps that a person has passed on the way to the wanted revision
+    promoted: int = 0  # steps that a person has passed in the rollout that is remembered
     aborted: bool = False  # whether a person gave the wanted revision up
 
 

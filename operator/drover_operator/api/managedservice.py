@@ -247,6 +247,9 @@ class RolloutStatus(Wire, frozen=True):
 
     target: Annotated[Name63, Meta(description="Revision that the rollout goes to.")] = ""
     stable: Annotated[Name63, Meta(description="Last revision that served at full count.")] = ""
+    begun_at: Annotated[
+        datetime | None, Meta(description="When this target was chosen: tells two rollouts to one revision apart.", extra_json_schema=DATE_TIME)
+    ] = None
     started_at: Annotated[datetime | None, Meta(description="Start of the rollout, or of its resumption after a pause.", extra_json_schema=DATE_TIME)] = None
     progressed_at: Annotated[datetime | None, Meta(description="When more of the target came into service than ever before.", extra_json_schema=DATE_TIME)] = (
         None

@@ -15,7 +15,7 @@ from drover_operator.cli.outcome import Exit, Failure
 from drover_operator.cli.revisions import Recorded, listed, named
 from drover_operator.core.reasons import Reason
 
-PROMOTED = "drover.dev/promoted"  # REVISION/STEPS
+PROMOTED = "drover.dev/promoted"  # REVISION/STEPS/BEGUN, of the rollout that is meant
 ABORTED = "drover.dev/aborted"  # REVISION
 RETRIED = "drover.dev/retried"  # when
 RESTARTED = "drover.dev/restartedAt"  # when, in the template
@@ -86,6 +86,10 @@ class _Case:
     @property
     def stable(self) -> str:
         return str(self.rollout.get("stable") or "")
+
+    @property
+    def begun(self) -> str:
+        return str(self.rollout.get("begunAt") or "")
 
     @property
     def pin(self) -> str:
@@ -160,7 +164,7 @@ def _rollback(case: _Case) -> _Outcome:
     if revision == case.pin:
         return _Outcome("", f"is already pinned to {revision}", already=True)
     answer = f"goes to {revision} and stays there until {case.command('unpin')}"
-    return _Outcome(f"rollback to {revision}", answer, {"pin": {"revision": revision}}, {PROMOTED: None})
+    return _Outcome(f"rollback to {revision}", answer, {"pin": {"revision": revision}})
 
 
 def _previous(case: _Case) -> str:
@@ -198,7 +202,7 @@ def _promote(case: _Case) -> _Outcome:
     if wanted <= there:
         return _Outcome("", f"is already promoted {_place(there, steps)} on the way to {case.target}", already=True)
     record = f"promote to step {wanted + 1}" if wanted < steps else "promote to full"
-    return _Outcome(record, f"promoted {_place(wanted, steps)} on the way to {case.target}", notes={PROMOTED: f"{case.target}/{wanted}"})
+    return _Outcome(record, f"promoted {_place(wanted, steps)} on the way to {case.target}", notes={PROMOTED: f"{case.target}/{wanted}/{case.begun}"})
 
 
 def _steps_wanted(case: _Case, passed: int, steps: int) -> int:
@@ -224,9 +228,10 @@ def _place(passed: int, steps: int) -> str:
 
 
 def _promoted(case: _Case) -> int:
-    """How many steps somebody has already passed on the way to this target."""
-    revision, _, steps = str(case.notes.get(PROMOTED) or "").partition("/")
-    return int(steps) if revision == case.target and steps.isdecimal() else 0
+    """How many steps somebody has already passed in this very rollout."""
+    revision, _, rest = str(case.notes.get(PROMOTED) or "").partition("/")
+    steps, _, begun = rest.partition("/")
+    return int(steps) if (revision, begun) == (case.target, case.begun) and steps.isdecimal() else 0
 
 
 def _abort(case: _Case) -> _Outcome:
@@ -260,8 +265,7 @@ def _retry(case: _Case) -> _Outcome:
     revision = str(case.notes.get(ABORTED) or case.rollout.get("blockedRevision") or "")
     if not revision:
         return _Outcome("", "has nothing to try again: no revision of it is blocked or aborted", already=True)
-    # Steps that were passed by hand are not passed the second time.
-    return _Outcome(f"retry of {revision}", f"lets {revision} be tried again", notes={ABORTED: None, PROMOTED: None, RETRIED: case.moment})
+    return _Outcome(f"retry of {revision}", f"lets {revision} be tried again", notes={ABORTED: None, RETRIED: case.moment})
 
 
 def _count(value: object) -> int:

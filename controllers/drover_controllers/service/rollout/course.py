@@ -106,8 +106,8 @@ def updated(memory: Memory, way: Course, facts: Facts, demand: Demand, populatio
     now = utc(facts.now)
     blocked = next((r.name for r in facts.revisions.values() if r.blocked == facts.spec_digest and r.blocked), "")
     if memory.target != way.target:
-        begun = {"step": 0, "step_at": None, "reached_at": None}
-        memory = msgspec.structs.replace(memory, target=way.target, started_at=now, progressed_at=None, progressed=0, **begun)
+        afresh = {"step": 0, "step_at": None, "reached_at": None, "progressed": 0, "progressed_at": None}
+        memory = msgspec.structs.replace(memory, target=way.target, begun_at=now, started_at=now, **afresh)
     elif memory.paused and not paused:
         memory = msgspec.structs.replace(memory, started_at=now, reached_at=None)  # a hold begins anew
     available = population.get(way.target, NOBODY).available
