@@ -82,9 +82,9 @@ def test_output_and_exit_code(terminal: Terminal, why: str, stdin: str, code: in
 
 
 def test_notes_are_one_line_each_in_the_promised_form(terminal: Terminal) -> None:
-    recreate = DEPLOYMENT.replace("spec:\n", "spec:\n  strategy: {type: Recreate}\n", 1)
-    _, _, err = terminal("-f", "-", "--criticality", "Vital", stdin=recreate)
-    assert err == "warning: deployment/web: spec.strategy.type Recreate is not supported yet; imported as Rolling with maxSurge 0 and maxUnavailable 100%\n"
+    surging = DEPLOYMENT.replace("spec:\n", "spec:\n  strategy: {rollingUpdate: {maxSurge: '200%'}}\n", 1)
+    _, _, err = terminal("-f", "-", "--criticality", "Vital", stdin=surging)
+    assert err == "warning: deployment/web: spec.strategy.rollingUpdate.maxSurge 200% is more than the 100% that Drover takes; imported as 100%\n"
 
 
 def test_output_is_readable_and_in_order(terminal: Terminal) -> None:

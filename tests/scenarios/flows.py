@@ -98,6 +98,18 @@ async def canary_that_fails(world: World) -> None:
     await world.until(lambda: world.status().get("phase") == "Run" and not world.status().get("plan"))
 
 
+async def recreate(world: World) -> None:
+    world.cluster.apply(service(image="app:2.0", rollout={"type": "Recreate"}))
+    await world.until(lambda: world.converged() and world.images() == {"app:2.0": 3})
+
+
+async def recreate_that_fails(world: World) -> None:
+    world.cluster.set_image_behaviour("app:bad", "never-ready")
+    world.cluster.apply(service(image="app:bad", rollout={"type": "Recreate", "progressDeadline": "30s"}))
+    await world.until(lambda: world.status().get("summary") == "RolledBack" and world.images() == {"app:1.0": 3} and len(world.pods()) == 3, within=300)
+    await world.until(lambda: world.status().get("phase") == "Run" and not world.status().get("plan"))
+
+
 async def pin(world: World) -> None:
     world.bounds(3, 4)
     first = next(r["metadata"]["name"] for r in world.cluster.objects("controllerrevisions", NAMESPACE) if r["revision"] == 1)
@@ -126,6 +138,8 @@ FLOWS: dict[str, Flow] = {
     "canary": canary,
     "canary aborted": canary_aborted,
     "canary that fails": canary_that_fails,
+    "recreate": recreate,
+    "recreate that fails": recreate_that_fails,
     "pin": pin,
     "repair": repair,
     "delete": delete,

@@ -37,15 +37,13 @@ class Schedule:
     attacks: tuple[str, ...]
     acts: tuple[tuple[float, str], ...]
     ends_deleted: bool
-    canary: bool
+    strategy: str
 
     def __str__(self) -> str:
         acts = ", ".join(f"{pause:.1f} s: {act}" for pause, act in self.acts) + (", deleted in the end" if self.ends_deleted else "")
         clocks = " and ".join(f"{rate:.2f}" for rate in self.clocks)
-        strategy = ", canary" if self.canary else ""
-        return (
-            f"seed {self.seed}: {self.replicas} replicas{strategy}, clocks {clocks}; {acts}; with {', '.join((*self.troubles, *self.attacks)) or 'no trouble'}"
-        )
+        troubles = ", ".join((*self.troubles, *self.attacks)) or "no trouble"
+        return f"seed {self.seed}: {self.strategy}, {self.replicas} replicas, clocks {clocks}; {acts}; with {troubles}"
 
 
 def schedule(seed: int) -> Schedule:
@@ -60,10 +58,10 @@ def schedule(seed: int) -> Schedule:
         attacks=tuple(chance.sample(list(ATTACKS), chance.choice((0, 1, 1, 2, 3)))),
         acts=tuple((chance.choice((0.0, 0.5, 2.0, 10.0, 40.0)) * chance.random(), chance.choice(acts)) for _ in range(chance.randint(1, 6))),
         ends_deleted=chance.random() < 0.25,
-        canary=chance.random() < 0.4,
+        strategy=chance.choice(("Rolling", "Rolling", "Canary", "Canary", "Recreate")),
     )
     hands = tuple((chance.choice((0.5, 10.0, 40.0)) * chance.random(), chance.choice(HANDS)) for _ in range(chance.randint(0, 3)))
-    return replace(plan, acts=(*plan.acts, *hands)) if plan.canary else plan
+    return replace(plan, acts=(*plan.acts, *hands)) if plan.strategy == "Canary" else plan
 
 
 def run(plan: Schedule, prepare: Callable[[World], None] = lambda _: None) -> World:
@@ -85,8 +83,7 @@ class _Run:
         self._chance = Random(plan.seed + 1)
         self._serial = 1
         self._spec: dict[str, Any] = {"replicas": plan.replicas, "image": "app:1", "rollout": {"progressDeadline": self._deadline()}}
-        if plan.canary:
-            self._spec["rollout"] |= {"type": "Canary", "canary": {"steps": STEPS}}
+        self._spec["rollout"] |= {"type": plan.strategy} | ({"canary": {"steps": STEPS}} if plan.strategy == "Canary" else {})
         self._good = True
 
     def _deadline(self) -> str:
@@ -101,6 +98,8 @@ class _Run:
         self._apply()
         await world.until(world.converged)
         self._set_bounds()
+        if plan.strategy == "Recreate":
+            world.cluster.on_change("pods", self._check_alone)
         await self._under_fire(plan.acts)
         await self._end()
         if plan.ends_deleted:
@@ -128,7 +127,7 @@ class _Run:
             world.cluster.node_up(node)
         if self._spec.get("paused"):
             self._act("resume")
-        if self._plan.canary:
+        if self._plan.strategy == "Canary":
             self._act("retry")
         await world.until(self._arrived_with_a_hand, PATIENCE + (700.0 if not self._good else 0.0))
         await asyncio.sleep(2 * QUIET)
@@ -141,8 +140,14 @@ class _Run:
     def _set_bounds(self) -> None:
         """Damage from outside may take instances; a wanted change never may, beyond the budget."""
         replicas = [self._plan.replicas, *range(1, 6)] if "scale" in [act for _, act in self._plan.acts] else [self._plan.replicas]
-        damaged = any(act in DAMAGE for _, act in self._plan.acts)
+        damaged = any(act in DAMAGE for _, act in self._plan.acts) or self._plan.strategy == "Recreate"
         self._world.bounds(0 if damaged else min(each - each // 4 for each in replicas), max(each + ceil(each / 4) for each in replicas))
+
+    def _check_alone(self) -> None:
+        """Containers of two versions never run at the same time."""
+        found = {p["spec"]["containers"][0]["image"] for p in self._world.watcher.pods() if p.get("status", {}).get("phase") == "Running"}
+        if len(found) > 1:
+            self._world.watcher.problem(f"two versions run: {sorted(found)}")
 
     def _apply(self) -> None:
         self._world.cluster.apply(service(**self._spec))

@@ -119,8 +119,8 @@ CARRIED: list[tuple[str, dict[str, Any], dict[str, Any], list[str]]] = [
     (
         "Recreate: who asked for it wants no new instance beside the old ones",
         {"strategy": {"type": "Recreate", "rollingUpdate": None}},
-        {"rollout": {"type": "Rolling", "rolling": {"maxSurge": 0, "maxUnavailable": "100%"}}},
-        ["spec.strategy.type"],
+        {"rollout": {"type": "Recreate"}},
+        [],
     ),
     ("a node takes one instance of a port", {"template": pod_with(hostNetwork=True, containers=[{"name": "a", "image": "a", "ports": [{"containerPort": 80}]}])}, {}, ["spec.template.spec.hostNetwork"]),
     ("the host's network without a port is no matter", {"template": pod_with(hostNetwork=True)}, {}, []),

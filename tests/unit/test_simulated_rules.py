@@ -116,6 +116,14 @@ BROKEN: list[tuple[str, int, Json, str, str, str]] = [
         "two durations against each other",
     ),
     (
+        "",
+        3,
+        service(environment="Production", rollout={"type": "Recreate"}),
+        "<nil>",
+        "Invalid value: spec.rollout.type Recreate is a downtime, and spec.environment is Production: say who knows of it in spec.rollout.recreate.acknowledge",
+        "a downtime that nobody was told of",
+    ),
+    (
         "spec.rollout",
         1,
         service(rollout={"type": "Canary"}),

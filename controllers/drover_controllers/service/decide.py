@@ -18,6 +18,7 @@ from drover_controllers.service.failover import cattle
 from drover_controllers.service.failover.detect import population, roster
 from drover_controllers.service.rollout.canary import canary, moved, place, waits
 from drover_controllers.service.rollout.course import course, overdue, remembered, updated
+from drover_controllers.service.rollout.recreate import alone, recreate
 from drover_controllers.service.rollout.rolling import frozen
 from drover_controllers.service.scaling.demand import demand
 from drover_controllers.service.values import Course, Demand, Facts, Instance, Memory, Place, Population, Revision, Roster, ServicePlan, Targets, Wait
@@ -109,10 +110,13 @@ def judge(facts: Facts) -> _Judged:
     memory, lost = remembered(facts, counts)
     way = course(facts, memory, memory_lost=lost)
     live, leaving = sum(each.live for each in counts.values()), any(i.state == "Draining" and not i.terminating for i in instances)
-    memory = updated(memory, way, facts, wanted, counts, settled_now=live == wanted.replicas and not leaving)
+    by_itself = alone(instances, way.target)
+    memory = updated(memory, way, facts, wanted, counts, settled_now=live == wanted.replicas and not leaving, by_itself=by_itself)
     at = place(facts.service.spec.rollout, memory, way)
     if facts.service.spec.paused:
         targets = frozen(wanted, way.target, way.stable, counts)
+    elif wanted.downtime:
+        targets = recreate(wanted, way.target, counts, by_itself=by_itself)
     else:
         memory = moved(at, memory, wanted, counts, promoted=facts.promoted, now=facts.now)
         at = place(facts.service.spec.rollout, memory, way)
@@ -192,6 +196,8 @@ def _fill(draft: _Draft) -> None:
     _leave(draft, accepted)
     _end(draft, [i for i in judged.roster if i.state == "Draining" and not i.terminating and i.name not in staying])
     draft.moves += cattle.buried(judged.roster, {name for name, count in judged.targets.items() if count}, gaps)
+    if judged.demand.downtime and not alone(judged.roster, judged.course.target):
+        draft.waits.append(Wait(step=f"create instances of {judged.course.target}", reason=Reason.OLD_VERSION_ENDS))
     _create(draft, gaps, staying, judged.demand.most - live + len(accepted) - len(kept))
     _forget(draft)
 
@@ -227,6 +233,8 @@ def _expendable(instance: Instance) -> tuple[int, int, str]:
 
 def _within_budget(draft: _Draft, victims: list[Instance]) -> list[Instance]:
     """Those victims whose leaving keeps enough instances available."""
+    if draft.judged.demand.downtime:
+        return victims
     available = sum(each.available for each in draft.judged.population.values())
     accepted: list[Instance] = []
     for each in victims:
@@ -277,7 +285,7 @@ def _why_gone(judged: _Judged, instance: Instance) -> Reason:
 def _create(draft: _Draft, gaps: dict[str, int], staying: set[str], room: int) -> None:
     """Fill gaps within the surge budget, the stable revision first: what served comes before what is tried."""
     judged = draft.judged
-    closing = _closing(judged.facts)
+    closing = ownership.closing(judged.facts)
     makeable = [name for name in (judged.course.stable, judged.course.target) if name]
     for name in dict.fromkeys(makeable):
         revision = judged.facts.revisions.get(name) or (judged.facts.wanted if draft.records and judged.facts.wanted.name == name else None)
@@ -294,15 +302,6 @@ def _create(draft: _Draft, gaps: dict[str, int], staying: set[str], room: int) -
                 continue
             room -= 1
             _create_one(draft, revision, slot, slots.get(slot, []))
-
-
-def _closing(facts: Facts) -> Wait | None:
-    """The namespace is being deleted: its pods go before its services, and each that goes would be tried again under a new name."""
-    for identity, verdict in facts.verdicts.items():
-        left = verdict.at + ownership.CONFLICT_PAUSE - facts.now
-        if verdict.reason == Reason.NAMESPACE_TERMINATING and left > 0:
-            return Wait(step="", reason=Reason.NAMESPACE_TERMINATING, seconds=left, held=identity)
-    return None
 
 
 def _slots(instances: Roster, revision: str) -> dict[int, list[Instance]]:

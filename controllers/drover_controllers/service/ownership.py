@@ -275,3 +275,12 @@ def relabel(facts: Facts, create: Create) -> Patch | None:
 def _patch(resource: Resource[Object], held: Object, body: Body, step: str, reason: Reason) -> Patch:
     meta = held.metadata
     return Patch(resource=resource, namespace=meta.namespace, name=meta.name, uid=meta.uid, version=meta.resource_version, body=body, step=step, reason=reason)
+
+
+def closing(facts: Facts) -> Wait | None:
+    """The namespace is being deleted: its pods go before its services, and each that goes would be tried again under a new name."""
+    for identity, verdict in facts.verdicts.items():
+        left = verdict.at + CONFLICT_PAUSE - facts.now
+        if verdict.reason == Reason.NAMESPACE_TERMINATING and left > 0:
+            return Wait(step="", reason=Reason.NAMESPACE_TERMINATING, seconds=left, held=identity)
+    return None

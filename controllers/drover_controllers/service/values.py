@@ -100,6 +100,7 @@ class Demand:
     replicas: int
     surge: int
     unavailable: int
+    downtime: bool = False  # a rollout may end all that serve
 
     @property
     def most(self) -> int:

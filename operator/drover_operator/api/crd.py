@@ -68,6 +68,11 @@ MANAGED_SERVICE = Definition(
             " || (has(self.spec.healthCheck) && (has(self.spec.healthCheck.http) || has(self.spec.healthCheck.tcp)))",
             "'spec.restart.activeRequests needs spec.healthCheck with http or tcp: the agent that asks for them probes as well'",
         ),
+        rule(
+            "!has(self.spec.environment) || self.spec.environment != 'Production' || !has(self.spec.rollout) || self.spec.rollout.type != 'Recreate'"
+            " || has(self.spec.rollout.recreate)",
+            "'spec.rollout.type Recreate is a downtime, and spec.environment is Production: say who knows of it in spec.rollout.recreate.acknowledge'",
+        ),
     ),
     columns=(
         Column(name="Phase", path=".status.phase", description="One word for people."),

@@ -68,10 +68,16 @@ class Canary(Wire, frozen=True):
     ]
 
 
+class Recreate(Wire, frozen=True):
+    """End all old instances before the first new one is made."""
+
+    acknowledge: Annotated[str, Meta(description="Who knows of the downtime, and when it was announced; needed in Production.", min_length=1, max_length=256)]
+
+
 class Rollout(Wire, frozen=True):
     """How a new revision replaces the one that serves."""
 
-    type: Annotated[Literal["Rolling", "Canary"], Meta(description="Strategy; the field of the same name holds its settings.")] = "Rolling"
+    type: Annotated[Literal["Rolling", "Recreate", "Canary"], Meta(description="Strategy; the field of the same name holds its settings.")] = "Rolling"
     progress_deadline: Annotated[
         str,
         duration("Without progress for this long, the service goes back to its last good revision.", "10s", "24h", "spec.rollout.progressDeadline"),
@@ -88,4 +94,5 @@ class Rollout(Wire, frozen=True):
             ),
         ),
     ] = Rolling()
+    recreate: Annotated[Recreate | None, Meta(description="Settings of type Recreate.")] = None
     canary: Annotated[Canary | None, Meta(description="Settings of type Canary.")] = None

@@ -67,21 +67,19 @@ def _rollout(kind: str, spec: Manifest, about: Notes) -> Manifest | None:
     ready = _seconds(spec, "minReadySeconds", 0, 3600, about)
     if ready not in (None, "0s"):
         rolling["minReady"] = ready
-    found: Manifest = {"type": "Rolling"}
+    found: Manifest = {"type": "Recreate" if mapping(spec, "strategy", "spec.strategy").get("type") == "Recreate" else "Rolling"}
     deadline = _seconds(spec, "progressDeadlineSeconds", 10, 86400, about)
     if deadline:
         found["progressDeadline"] = deadline
     if rolling:
         found["rolling"] = rolling
-    return found if len(found) > 1 else None
+    return found if found != {"type": "Rolling"} else None
 
 
 def _deployment_rolling(spec: Manifest, about: Notes) -> Manifest:
     strategy = mapping(spec, "strategy", "spec.strategy")
     if strategy.get("type") == "Recreate":
-        # Nearest to what its user asked for: never more instances than before, all of them at once.
-        about.warn("spec.strategy.type", "Recreate is not supported yet; imported as Rolling with maxSurge 0 and maxUnavailable 100%")
-        return {"maxSurge": 0, "maxUnavailable": "100%"}
+        return {}
     settings = mapping(strategy, "rollingUpdate", "spec.strategy.rollingUpdate")
     shares = {name: _share(settings.get(name), f"spec.strategy.rollingUpdate.{name}", about) for name in ("maxSurge", "maxUnavailable")}
     found: Manifest = {name: value for name, value in shares.items() if value is not None}

@@ -21,6 +21,7 @@ class Reason(StrEnum):
     ROLLED_BACK = "RolledBack"
     ABORTED = "Aborted"
     HOLDING = "HoldsAtStep"
+    OLD_VERSION_ENDS = "WaitsForOldVersion"
     WAITS_FOR_PROMOTION = "WaitsForPromotion"
     SCALING_OUT = "ScalingOut"
     SCALING_IN = "ScalingIn"
@@ -85,6 +86,10 @@ MEANING: dict[Reason, Meaning] = {
         "Change the template, or try the same revision again: kubectl drover retry NAME.",
     ),
     Reason.HOLDING: Meaning("The new revision has the share of its step, and holds it for the time that the step says."),
+    Reason.OLD_VERSION_ENDS: Meaning(
+        "Instances of the old version are still there, and with Recreate two versions never run at the same time.",
+        "Look at the instances in status; a pod on a dead node is gone when its node is deleted.",
+    ),
     Reason.WAITS_FOR_PROMOTION: Meaning(
         "The new revision has reached a pause, and stays at its share until somebody goes on.", "Go on: kubectl drover promote NAME; or back: abort NAME."
     ),

@@ -110,6 +110,7 @@ CHANGES: dict[str, Change] = {
     "spec.rollout.canary: two steps, and a new template": _both(_canary({"weight": 25, "hold": "5s"}, {"weight": 50}), _image("app:4.1")),
     "spec.rollout.canary: weights that fall": _canary({"weight": 60}, {"weight": 20}),
     "spec.rollout.canary: without settings": lambda spec, _: spec.setdefault("rollout", {}).update(type="Canary"),
+    "spec.rollout.type: recreate, and a new template": _both(lambda spec, _: spec.setdefault("rollout", {}).update(type="Recreate"), _image("app:4.2")),
     "spec.rollout.type: back to rolling": lambda spec, _: spec.setdefault("rollout", {}).update(type="Rolling"),
     "spec.scaling: min beyond max": _set(scaling={"min": 5, "max": 2}),
     "spec.scaling: replicas below": _set(scaling={"min": 5, "max": 6}, replicas=2),

@@ -97,10 +97,11 @@ def _older(facts: Facts, target: str, stable: str) -> bool:
     return target in known and stable in known and known[target].number < known[stable].number
 
 
-def updated(memory: Memory, way: Course, facts: Facts, demand: Demand, population: Mapping[str, Population], *, settled_now: bool) -> Memory:
+def updated(memory: Memory, way: Course, facts: Facts, demand: Demand, population: Mapping[str, Population], *, settled_now: bool, by_itself: bool) -> Memory:
     """The Memory after this look: a new target begins anew, progress only grows, a full count makes the target stable.
 
-    `settled_now` says that exactly the wanted number is live and nothing is leaving: then the replica number counts as reached.
+    `settled_now` says that exactly the wanted number is live and nothing is leaving: then the replica number counts as reached. `by_itself` says
+    that no other revision is there any more: with Recreate the time of the target begins then.
     """
     paused = facts.service.spec.paused
     now = utc(facts.now)
@@ -113,6 +114,8 @@ def updated(memory: Memory, way: Course, facts: Facts, demand: Demand, populatio
     available = population.get(way.target, NOBODY).available
     if available > memory.progressed:
         memory = msgspec.structs.replace(memory, progressed=available, progressed_at=now)
+    if demand.downtime and by_itself and memory.step_at is None:
+        memory = msgspec.structs.replace(memory, step_at=now)
     steps = len(steps_of(facts.service.spec.rollout))
     memory = msgspec.structs.replace(memory, stable=way.stable, paused=paused, blocked_revision=blocked, steps=steps)
     if not complete(way, demand, population):
@@ -133,9 +136,11 @@ def overdue(facts: Facts, memory: Memory, way: Course) -> float | None:
     While it is not recorded (a quota refuses the try, say) it has not been tried, so that it cannot have failed. An instance that
     enters service is progress, and so is one that could: that we have not seen it earlier is no fault of the revision. But not while one
     of them has failed: instances that enter and fail again and again would never be given up. A step that is reached waits for its hold or
-    for a person; the next one has the whole time anew. Without our Service nobody can enter: then no time runs, and it begins anew with it.
+    for a person; the next one has the whole time anew. With Recreate the old instances end first. Without our Service nobody can enter: then
+    no time runs, and it begins anew with it.
     """
-    if memory.reached_at is not None or (facts.service.spec.ports and facts.front is None):
+    waits = memory.step_at is None and way.kind == "Update" and facts.service.spec.rollout.type == "Recreate"
+    if waits or memory.reached_at is not None or (facts.service.spec.ports and facts.front is None):
         return None
     tried = facts.revisions.get(way.target)
     if tried is None or facts.service.spec.paused or way.kind not in ("Provision", "Update") or memory.target != way.target:

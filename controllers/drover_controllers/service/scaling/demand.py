@@ -16,7 +16,7 @@ def demand(spec: ManagedServiceSpec) -> Demand:
         replicas = min(max(replicas, spec.scaling.min), spec.scaling.max)
     surge = resolve(spec.rollout.rolling.max_surge, replicas, up=True)
     unavailable = resolve(spec.rollout.rolling.max_unavailable, replicas, up=False)
-    return Demand(replicas=replicas, surge=surge, unavailable=unavailable if surge or unavailable else 1)
+    return Demand(replicas=replicas, surge=surge, unavailable=unavailable if surge or unavailable else 1, downtime=spec.rollout.type == "Recreate")
 
 
 def resolve(value: int | str, replicas: int, *, up: bool) -> int:
