@@ -261,6 +261,15 @@ def test_canary(row: Row):
 
 TOLD = [
     Told(
+        name="on the way back after an abort",
+        why="the history says whose doing it was",
+        given=canary(QUARTER, memory={"target": "A", "progressed": 3}, notes={ABORTED: B}, status={"phase": "Update"}),
+        phase="Rollback",
+        summary="Aborted",
+        history=("Update>Rollback expected abort",),
+        events=("Normal Rollback", "Warning Aborted"),
+    ),
+    Told(
         name="at a hold",
         why="a person sees which step it is, what share is wanted and what is there",
         given=canary(QUARTER, progressed=1, reached=100, status={"phase": "Update"}),

@@ -107,7 +107,7 @@ def _transition(facts: Facts, plan: ServicePlan, before: Phase | None, after: Ph
         "Ready": "started",
         "Run": "converged",
         "Update": "specChange",
-        "Rollback": "progressDeadline" if by_fault else "pin",
+        "Rollback": "progressDeadline" if by_fault else "abort" if plan.course.problem is Reason.ABORTED else "pin",
         "Scale": "replicas",
         "Destroy": "deletion",
         "Failed": "unrecoverable",

@@ -11,6 +11,7 @@ import msgspec
 from drover_operator.api.managedservice import InstanceState, InstanceStatus, ManagedService, ManagedServiceStatus, Phase, VersionStatus
 from drover_operator.api.meta import Condition
 from drover_operator.cli.layout import WHOLE, Cell, Look, age, clean, columns, fold, paint
+from drover_operator.cli.steps import steps
 from drover_operator.core.reasons import MEANING, Reason
 
 NONE = "-"
@@ -126,6 +127,7 @@ def _head(service: ManagedService, look: Look, now: datetime, progress: str) -> 
     facts = {"Service": f"{about.name} in namespace {about.namespace}; {kind}", "Phase": _phase(service, now), "Version": _version(status)}
     if status.ready:
         facts["Instances"] = f"{status.ready} in service, {status.up_to_date} up to date"
+    facts |= steps(service, now)
     if progress:
         facts["Progress"] = progress
     if spec.paused:
