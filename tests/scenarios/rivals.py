@@ -22,9 +22,11 @@ REPOSITORIES = {
     "argo_rollouts": "argoproj/argo-rollouts",
     "flagger": "fluxcd/flagger",
     "keda": "kedacore/keda",
+    "knative": "knative/serving",
     "kruise": "openkruise/kruise",
     "kruise_rollouts": "openkruise/rollouts",
     "kubernetes": "kubernetes/kubernetes",
+    "kubevela": "kubevela/kubevela",
 }
 _NAME = re.compile(rf"^test_({'|'.join(sorted(REPOSITORIES, key=len, reverse=True))})_((?:[0-9]+_)+)")
 
@@ -194,24 +196,20 @@ def _pending(repository: str, part: str, what: str, *numbers: int) -> dict[str, 
 
 
 ARGO, FLAGGER = REPOSITORIES["argo_rollouts"], REPOSITORIES["flagger"]
-KUBERNETES, KUBEVELA = REPOSITORIES["kubernetes"], "kubevela/kubevela"
+KUBERNETES, KUBEVELA = REPOSITORIES["kubernetes"], REPOSITORIES["kubevela"]
 PENDING: dict[str, str] = {
     **_pending(FLAGGER, GROUPS, "a cluster that is built anew from its declarations gets what was promoted, which the active revision records.", 1577),
     **_pending(KUBEVELA, GROUPS, "a dependency that has failed ends the wait for it, with its name.", 6673),
-    **_pending(KUBEVELA, DELIVERY, "going back works while a step waits for somebody.", 2508, 7170),
-    **_pending(ARGO, DELIVERY, "a canary with steps never leaves fewer instances than the budget says.", 3284),
     **_pending(ARGO, ROUTES, "the last switch waits until the router sends to the new instances.", 2864, 4433, 4195, 587),
     **_pending(ARGO, ROUTES, "an abort sends no more to the old instances than they can take.", 3888, 4035),
     **_pending(ARGO, ROUTES, "stable instances leave when the router does not send to them any more.", 4926),
     **_pending(ARGO, DELIVERY, "the old colour that is kept for going back can be made smaller.", 2167),
-    **_pending(FLAGGER, DELIVERY, "the candidate stays until what replaces it is ready.", 1202),
     **_pending(FLAGGER, DELIVERY, "going back works while a gate is asked.", 1801),
     **_pending("argoproj-labs/rollouts-plugin-trafficrouter-gatewayapi", ROUTES, "weights leave rules on headers as they are.", 158, 115),
     **_pending(ARGO, ROUTES, "a weight is set when the router knows both sides.", 4612),
     **_pending(ARGO, SCALING, "a candidate under way scales nothing before the threshold is reached.", 4369),
     **_pending(ARGO, SCALING, "the load is judged for each revision, not by the mean of both.", 4607),
     **_pending(ARGO, SCALING, "the settings of the autoscaler are part of the revision.", 4380, 4347),
-    **_pending("knative/serving", DELIVERY, "a timed shift stops when the new revision fails.", 12349, 12971),
     **_pending(KUBERNETES, PETS, "one volume never has two writers, nor is it detached from one that lives.", 61832, 65392, 120328, 120344, 106710),
     **_pending(KUBERNETES, PETS, "volume templates can change.", 68737, 69041),
     **_pending(KUBERNETES, PETS, "a node under a service of one instance can be drained: the next one comes first.", 66811, 114877, 140599),

@@ -16,8 +16,9 @@ PROMOTED, ABORTED = "drover.dev/promoted", "drover.dev/aborted"
 
 def canary(pods: str, *, step: int = 0, progressed: int = 0, reached: float | None = None, steps: Any = STEPS, **more: Any) -> Any:
     """Facts in the middle of the rollout from A to B; `reached` is how many seconds ago the step was."""
-    memory = {"target": "B", "stable": "A", "progressed": progressed, "step": step, "steps": len(steps), **more.pop("memory", {})}
-    memory |= {"settledReplicas": 4, "stepAt": at(NOW - 10), "begunAt": BEGUN, "reachedAt": None if reached is None else at(NOW - reached)}
+    since = None if reached is None else at(NOW - reached)
+    memory = {"target": "B", "stable": "A", "progressed": progressed, "step": step, "steps": len(steps), "reachedAt": since}
+    memory |= {"settledReplicas": 4, "stepAt": at(NOW - 10), "begunAt": BEGUN, **more.pop("memory", {})}
     rollout = {"type": "Canary", "canary": {"steps": list(steps)}, **more.pop("rollout", {})}
     return given(pods, wanted="B", records=more.pop("records", "AB"), replicas=more.pop("replicas", 4), memory=memory, rollout=rollout, **more)
 
@@ -227,6 +228,20 @@ TROUBLE = [
         given=canary(QUARTER, progressed=1, reached=250, memory={"startedAt": at(NOW - 5000)}, record_age=LONG, rollout={"progressDeadline": "10s"}),
         waits=("pass step 1 of 3 [HoldsAtStep]",),
         wakes=50,
+    ),
+    Row(
+        name="a hold that is over waits for its share",
+        why="a new version that fails while it is held gets no more, by however many timers",
+        given=canary("A-0 A-1 A-2 B-0:Suspect", progressed=1, reached=400, memory={"startedAt": at(NOW - 5000), "stepAt": at(NOW - 401)}),
+        waits=("pass step 1 of 3 [WaitingForHealth]",),
+        wakes=500,
+    ),
+    Row(
+        name="a share that does not come back is given up",
+        why="the deadline runs from the end of the hold",
+        given=canary("A-0 A-1 A-2 B-0:Suspect", progressed=1, reached=1000, memory={"startedAt": at(NOW - 5000), "stepAt": at(NOW - 1001)}),
+        does=("block B [ProgressDeadlineExceeded]",),
+        doubt=True,
     ),
     Row(
         name="another template in the middle begins anew",

@@ -91,7 +91,8 @@ MEANING: dict[Reason, Meaning] = {
         "Look at the instances in status; a pod on a dead node is gone when its node is deleted.",
     ),
     Reason.WAITS_FOR_PROMOTION: Meaning(
-        "The new revision has reached a pause, and stays at its share until somebody goes on.", "Go on: kubectl drover promote NAME; or go back: kubectl drover abort NAME."
+        "The new revision has reached a pause, and stays at its share until somebody goes on.",
+        "Go on: kubectl drover promote NAME; or go back: kubectl drover abort NAME.",
     ),
     Reason.SCALING_OUT: Meaning("Instances are being added."),
     Reason.SCALING_IN: Meaning("Instances are being drained and removed."),

@@ -2,10 +2,11 @@
 """Canary: the new revision gets a growing share, step by step; then the rest is rolled. It sees no pods.
 
 A step is reached when the candidate's share is in service and no more of the others are than its weight leaves. It is passed when its hold is
-over, or by hand; a pause by hand alone. How many steps are passed is remembered before anything rests on it, so that a new leader goes on
-where the last one was. A sick stable revision holds no step up: the fix may be on its way.
+over and the share still serves, or by hand; a pause by hand alone. How many steps are passed is remembered before anything rests on it, so that
+a new leader goes on where the last one was. A sick stable revision holds no step up: the fix may be on its way.
 """
 
+import math
 from collections.abc import Mapping
 
 import msgspec
@@ -56,7 +57,8 @@ def moved(at: Place | None, memory: Memory, demand: Demand, population: Mapping[
         if not _reached(at, memory.target, demand, population):
             return memory
         memory = msgspec.structs.replace(memory, reached_at=utc(now))
-    return _passed(memory, at.number, now) if holds(at, memory, now) == 0 else memory
+    over = holds(at, memory, now) == 0 and _reached(at, memory.target, demand, population)
+    return _passed(memory, at.number, now) if over else memory
 
 
 def holds(at: Place, memory: Memory, now: float) -> float | None:
@@ -71,8 +73,19 @@ def waits(at: Place | None, memory: Memory, now: float) -> list[Wait]:
     """What a step that is reached waits for."""
     if at is None or memory.reached_at is None:
         return []
-    left = holds(at, memory, now)
-    return [Wait(step=f"pass step {at.number} of {at.of}", reason=Reason.WAITS_FOR_PROMOTION if left is None else Reason.HOLDING, seconds=left)]
+    left, step = holds(at, memory, now), f"pass step {at.number} of {at.of}"
+    if left is None:
+        return [Wait(step=step, reason=Reason.WAITS_FOR_PROMOTION)]
+    return [Wait(step=step, reason=Reason.HOLDING, seconds=left) if left else Wait(step=step, reason=Reason.WAITING_FOR_HEALTH)]
+
+
+def held_until(rollout: Rollout, memory: Memory, way: Course) -> float:
+    """When the present step is over by the clock, in seconds since the epoch: 0 where nothing is held, infinity for a pause."""
+    at = place(rollout, memory, way)
+    if at is None or memory.reached_at is None:
+        return 0.0
+    left = holds(at, memory, 0.0)
+    return math.inf if left is None else left
 
 
 def _reached(at: Place, target: str, demand: Demand, population: Mapping[str, Population]) -> bool:

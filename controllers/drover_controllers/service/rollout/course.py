@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where the service is going: which revision is the target, which one to fall back to, and when a target is given up."""
 
+import math
 from collections.abc import Mapping
 
 import msgspec
@@ -8,7 +9,7 @@ import msgspec
 from drover_controllers.service import build
 from drover_controllers.service.drain import gated
 from drover_controllers.service.naming import GATE, place_of
-from drover_controllers.service.rollout.canary import steps_of
+from drover_controllers.service.rollout.canary import held_until, steps_of
 from drover_controllers.service.values import Course, Demand, Facts, Memory, Population, Revision
 from drover_operator.api.builtin import Pod
 from drover_operator.api.meta import seconds_of, utc
@@ -135,12 +136,13 @@ def overdue(facts: Facts, memory: Memory, way: Course) -> float | None:
 
     While it is not recorded (a quota refuses the try, say) it has not been tried, so that it cannot have failed. An instance that
     enters service is progress, and so is one that could: that we have not seen it earlier is no fault of the revision. But not while one
-    of them has failed: instances that enter and fail again and again would never be given up. A step that is reached waits for its hold or
-    for a person; the next one has the whole time anew. With Recreate the old instances end first. Without our Service nobody can enter: then
-    no time runs, and it begins anew with it.
+    of them has failed: instances that enter and fail again and again would never be given up. A step that is reached waits for its hold, and
+    then for its share to serve, or for a person; the next one has the whole time anew. With Recreate the old instances end first. Without our
+    Service nobody can enter: then no time runs, and it begins anew with it.
     """
     waits = memory.step_at is None and way.kind == "Update" and facts.service.spec.rollout.type == "Recreate"
-    if waits or memory.reached_at is not None or (facts.service.spec.ports and facts.front is None):
+    held = held_until(facts.service.spec.rollout, memory, way)
+    if waits or math.isinf(held) or (facts.service.spec.ports and facts.front is None):
         return None
     tried = facts.revisions.get(way.target)
     if tried is None or facts.service.spec.paused or way.kind not in ("Provision", "Update") or memory.target != way.target:
@@ -149,7 +151,9 @@ def overdue(facts: Facts, memory: Memory, way: Course) -> float | None:
     mine = [pod for pod in facts.pods if (place_of(pod.metadata.name) or ("",))[0] == way.target]
     failing = any(pod.status.phase in ("Failed", "Succeeded") for pod in mine)
     entered = 0.0 if failing else max((_entered(pod, facts.now, limit) for pod in mine), default=0.0)
-    last = max(seconds_of(memory.started_at), seconds_of(memory.progressed_at), seconds_of(memory.step_at), _since_front(facts), tried.recorded_at, entered)
+    last = max(
+        seconds_of(memory.started_at), seconds_of(memory.progressed_at), seconds_of(memory.step_at), _since_front(facts), held, tried.recorded_at, entered
+    )
     return last + limit - facts.now
 
 
