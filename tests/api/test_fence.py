@@ -531,30 +531,80 @@ def test_nobody_is_refused_while_the_lease_is_gone(fleet: Crew, room: Space, pro
 # --- no fence
 
 
+POLICIES = ROOT / "manifests/policies"
+
+
+def bindings(file: str) -> list[str]:
+    return [each["metadata"]["name"] for each in yaml.safe_load_all((POLICIES / file).read_text()) if each["kind"].endswith("Binding")]
+
+
 @pytest.fixture
-def without_fence(fleet: Crew, room: Space) -> Iterator[None]:
-    """The bindings of the fence are gone; afterwards they are there again, and every server knows it."""
-    plane, file = room.plane, str(ROOT / "manifests/policies/fence.yaml")
-    names = [each["metadata"]["name"] for each in yaml.safe_load_all(Path(file).read_text()) if each["kind"].endswith("Binding")]
-    plane.kubectl("delete", "validatingadmissionpolicybindings", *names)
-    proves(room, "none", "nobody", accepted=True)
+def fence_back(room: Space) -> Iterator[None]:
+    """Whatever a test took away of the policies is there again."""
     yield
-    plane.kubectl("apply", "-f", file)
+    room.plane.kubectl("apply", "-f", str(POLICIES))
     proves(room, "none", "nobody", accepted=False)
 
 
+def take_away(room: Space, *files: str) -> None:
+    for file in files:
+        room.plane.kubectl("delete", "validatingadmissionpolicybindings", *bindings(file))
+    proves(room, "none", "nobody", accepted=True)
+
+
 @pytest.mark.parametrize("fleet", ["one"], indirect=True)
-def test_an_operator_without_the_fence_says_so(fleet: Crew, room: Space, without_fence: None) -> None:
-    """The cluster has no bindings of the policies: the operator does its work by preconditions, and tells in the Lease, its metrics, its state and its log."""
-    operator = fleet.start().leads()
+def test_an_operator_without_the_fence_says_so(fleet: Crew, room: Space, fence_back: None) -> None:
+    """The cluster has no bindings of the fence: the operator does its work by preconditions, and tells in the Lease, its metrics, its state and its log.
+
+    They are applied again: whoever leads then is let through, for the anchor has kept the API server following Leases.
+    """
+    first = fleet.start().leads()
+    take_away(room, "fence.yaml")
+    first.stop()
+    second = fleet.start().leads()
     room.create(service("shop", replicas=2))
     room.converged("shop")
-    lease = until(lambda: (found := room.kube.get("leases", SYSTEM, LEASE)) and _standing(found) == "Absent" and found, "the Lease says so", seconds=20)
-    assert lease["spec"]["holderIdentity"] == operator.identity
-    port = (operator.said("started") or {})["health_port"]
+    assert stands(room, "Absent")["spec"]["holderIdentity"] == second.identity
+    port = (second.said("started") or {})["health_port"]
     assert b"drover_fence_enforced 0.0" in _page(port, "metrics")
     assert b'"fence": "Absent"' in _page(port, "state")
-    assert operator.said("fence absent")
+    assert second.said("fence absent")
+    room.plane.kubectl("apply", "-f", str(POLICIES / "fence.yaml"))
+    proves(room, "none", "nobody", accepted=False)
+    second.stop()
+    third = fleet.start().leads()
+    assert stands(room, "Enforced")["spec"]["holderIdentity"] == third.identity
+    room.patch("shop", {"spec": {"replicas": 3}})
+    room.converged("shop")
+
+
+@pytest.mark.parametrize("fleet", ["one"], indirect=True)
+def test_a_fence_of_the_past_is_told(fleet: Crew, room: Space, fence_back: None) -> None:
+    """Without the anchor the API server stops to follow Leases, for good: whoever leads later is refused, says so, and a restart of the server mends it."""
+    fleet.start().leads().stop()
+    take_away(room, "fence.yaml", "lease-anchor.yaml")
+    room.plane.kubectl("apply", "-f", str(POLICIES))
+    proves(room, "none", "nobody", accepted=False)
+    leader = fleet.start().leads()
+    assert stands(room, "Stale")["spec"]["holderIdentity"] == leader.identity
+    assert "restart the API servers" in (leader.said("fence stale") or {})["next"]
+    fleet.stop()
+    room.plane.kill_api_server()
+    proves(room, "none", "nobody", accepted=False)
+    mended = fleet.one()
+    proves(room, lease(room.plane)["leaseTransitions"], mended.identity, accepted=True)
+    room.create(service("shop", replicas=1))
+    room.converged("shop")
+
+
+def stands(room: Space, standing: str) -> Body:
+    """The Lease when its holder has found that."""
+
+    def look() -> Body | None:
+        found = room.kube.get("leases", SYSTEM, LEASE)
+        return found if _standing(found) == standing else None
+
+    return until(look, f"the Lease says {standing}", seconds=30) or {}
 
 
 def _standing(lease: Body) -> str:

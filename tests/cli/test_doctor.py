@@ -233,6 +233,7 @@ CASES: tuple[tuple[str, Callable[[Facts], Facts], str, Level, str, bool], ...] =
     ("not renewed", lease(renewTime=at(-300)), "lease", Level.PROBLEM, "last renewed 5m ago", False),
     ("renewed just in time", lease(renewTime=at(-14)), "lease", Level.OK, "epoch 7, renewed 14s ago", False),
     ("the probe of the fence was let through", fence_told("Absent"), "lease", Level.PROBLEM, "the fence did not refuse its probe", False),
+    ("an API server that compares with a Lease of the past", fence_told("Stale"), "lease", Level.PROBLEM, "the fence refuses it", False),
     ("no fence is wanted", fence_told("Off"), "lease", Level.OK, "epoch 7", False),
     ("renewed in the future", lease(renewTime=at(60)), "lease", Level.WARNING, "is 60s ahead", False),
     (

@@ -2,7 +2,7 @@
 """The probe of the fence, in virtual time: what each answer of the API server makes of it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 import pytest
 
@@ -12,7 +12,17 @@ from drover_operator.testing import SimulatedCluster, refusal
 from drover_operator.testing.virtualtime import run
 
 LEASE = ("drover-system", "drover-operator-0")
+FENCED = refusal(422, "Invalid", "ValidatingAdmissionPolicy 'drover-fence-0' denied")
 ACCEPTED = Reply(status=201, body=b'{"kind":"Event","metadata":{"uid":"u","resourceVersion":"1"}}')
+
+
+class Leader:
+    """The proof of whom the Lease names."""
+
+    def headers(self) -> Mapping[str, str]:
+        """See `kube.client.Fence`."""
+        extra = "Impersonate-Extra-drover.dev%2F"
+        return {"Impersonate-User": "drover:operator:0", f"{extra}epoch": "1", f"{extra}holder": "one"}
 
 
 def with_probe(
@@ -30,7 +40,7 @@ def with_probe(
             return left.pop(0) if len(left) > 1 else left[0]
 
         transport.faults.before = before
-        probe = FenceProbe(transport, shard="0", namespace="drover-system", wanted=wanted)
+        probe = FenceProbe(transport, Leader(), shard="0", namespace="drover-system", wanted=wanted)
         task = asyncio.create_task(probe.run(told.append))
         await scenario(cluster, probe, told)
         task.cancel()
@@ -46,7 +56,9 @@ def with_probe(
         pytest.param([ACCEPTED], Standing.ABSENT, id="let through each time"),
         pytest.param([refusal(403, "Forbidden")], Standing.UNKNOWN, id="no right to impersonate: nothing was learned"),
         pytest.param([refusal(500, "InternalError")], Standing.UNKNOWN, id="a server in trouble: nothing was learned"),
-        pytest.param([ACCEPTED, ACCEPTED, refusal(422, "Invalid", "ValidatingAdmissionPolicy 'drover-fence-0' denied")], Standing.ENFORCED, id="late"),
+        pytest.param([ACCEPTED, ACCEPTED, FENCED, ACCEPTED], Standing.ENFORCED, id="late: the server had not heard of the policy"),
+        pytest.param([FENCED, FENCED, FENCED, ACCEPTED], Standing.ENFORCED, id="late: the server had not heard of our Lease"),
+        pytest.param([FENCED], Standing.STALE, id="the leader is refused as well: it compares with a Lease of the past"),
     ],
 )
 def test_what_an_answer_proves(answers: list[Reply | None], standing: Standing) -> None:
@@ -83,7 +95,7 @@ def test_a_fence_that_is_taken_away_is_missed_at_the_next_look() -> None:
         await asyncio.sleep(EVERY + TRIES * AGAIN + 1)
         assert told == [Standing.UNKNOWN, Standing.ENFORCED, Standing.ABSENT]
 
-    with_probe(scenario, [refusal(422, "Invalid", "ValidatingAdmissionPolicy 'drover-fence-0' denied"), ACCEPTED])
+    with_probe(scenario, [FENCED, ACCEPTED, ACCEPTED])
 
 
 def test_nothing_is_asked_where_no_fence_is_wanted() -> None:

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether the fence stands: asked of the API server itself, by a write that it must refuse.
+"""Whether the fence stands: asked of the API server itself, by a write that it must refuse and one that it must let through.
 
 That the policies are there proves little: a binding may be missing, audit only, or of an older release, and some clusters take no policies
 at all. So the leader tries a dry run under an epoch that never was. If it is accepted the operator works on, by the preconditions of every
 write and by its own clock, as it always does, and says that this is all there is: in a log line, `drover_fence_enforced`, /state, and an
 annotation of the Lease that `kubectl drover doctor` reads.
+
+The other way round, an API server whose last policy with a Lease for its parameter was taken away and applied again goes on with the Leases
+of that moment (seen on 1.35.4: a shared informer that was stopped is never started again). It refuses whoever leads then, until it is restarted.
 """
 
 import asyncio
@@ -14,8 +17,8 @@ from enum import StrEnum
 import structlog
 
 from drover_operator.api.resource import EVENTS, LEASES
-from drover_operator.kube.client import Client
-from drover_operator.kube.errors import Fenced, KubeError
+from drover_operator.kube.client import Client, Fence
+from drover_operator.kube.errors import DroverError, Fenced
 from drover_operator.kube.events import EVENT_LABEL
 from drover_operator.kube.transport import Transport
 
@@ -24,6 +27,7 @@ EVERY = 600.0  # seconds; somebody may take a policy away
 AGAIN = 2.0  # seconds: an API server hears of a Lease, and of a policy, a moment after it was written
 TRIES = 5
 FENCE_ANNOTATION = "drover.dev/fence"  # of the Lease: the standing
+RESTART = "restart the API servers: policies on Leases were taken away and came back, and they compare with a Lease of that time; until then --fence off"
 NEXT_STEP = "kubectl apply -f manifests/policies/fence.yaml, or run with --fence off to say that you want none"
 
 
@@ -33,7 +37,11 @@ class Standing(StrEnum):
     UNKNOWN = "Unknown"
     ENFORCED = "Enforced"
     ABSENT = "Absent"
+    STALE = "Stale"
     OFF = "Off"
+
+
+WRONG = (Standing.ABSENT, Standing.STALE)
 
 
 class _NoLeader:
@@ -52,10 +60,10 @@ class _NoLeader:
 
 
 class FenceProbe:
-    """Looks while its process leads; `standing` is the last answer. `namespace` is one in which the operator may write Events."""
+    """Looks while its process leads; `standing` is the last answer. `namespace` is one in which `leader` may write Events."""
 
-    def __init__(self, transport: Transport, *, shard: str, namespace: str, wanted: bool) -> None:
-        self._client = Client(transport, _NoLeader(shard))
+    def __init__(self, transport: Transport, leader: Fence, *, shard: str, namespace: str, wanted: bool) -> None:
+        self._liar, self._leader = Client(transport, _NoLeader(shard)), Client(transport, leader)
         self._namespace = namespace
         self.standing = Standing.UNKNOWN if wanted else Standing.OFF
 
@@ -68,26 +76,40 @@ class FenceProbe:
             await asyncio.sleep(EVERY)
 
     async def _look(self) -> Standing:
-        """Several times, as long as the write is let through."""
+        """Several times, as long as something is wrong with it."""
+        standing = Standing.UNKNOWN
         for _ in range(TRIES):
-            if (standing := await self._once()) is not Standing.ABSENT:
-                return standing
+            if (standing := await self._once()) not in WRONG:
+                break
             await asyncio.sleep(AGAIN)
-        return Standing.ABSENT
+        return standing
 
     async def _once(self) -> Standing:
         try:
-            await self._client.create(EVENTS, self._namespace, _event(self._namespace), dry_run=True)
-        except Fenced:
-            return Standing.ENFORCED
-        except KubeError as error:
+            if not await self._refused(self._liar):
+                return Standing.ABSENT
+            return Standing.STALE if await self._refused(self._leader) else Standing.ENFORCED
+        except DroverError as error:
             log.warning("fence not probed", reason=str(error))
             return Standing.UNKNOWN
-        return Standing.ABSENT
+
+    async def _refused(self, client: Client) -> bool:
+        """Whether the fence refuses a dry run of that client.
+
+        Raises:
+            DroverError: it cannot be known.
+        """
+        try:
+            await client.create(EVENTS, self._namespace, _event(self._namespace), dry_run=True)
+        except Fenced:
+            return True
+        return False
 
     def _found(self, standing: Standing) -> None:
         if standing is Standing.ABSENT:
             log.warning("fence absent", without="late writes of a deposed leader meet preconditions only", next=NEXT_STEP)
+        elif standing is Standing.STALE:
+            log.warning("fence stale", because="the API server refuses the writes of whom the Lease names", next=RESTART)
         elif standing is not self.standing:
             log.info("fence", standing=str(standing))
         self.standing = standing

@@ -20,7 +20,7 @@ from drover_operator.runtime.engine import Engine
 from drover_operator.runtime.fence_probe import FenceProbe, Standing
 
 DISTRIBUTION = "drover-operator"
-PROBED = (Standing.ENFORCED, Standing.ABSENT)
+PROBED = (Standing.ENFORCED, Standing.ABSENT, Standing.STALE)
 FIELDS = {state: re.sub(r"(?<!^)([A-Z])", r"_\1", state).lower() for state in catalogue.STATE.values}
 
 
@@ -37,7 +37,7 @@ def measure_process(metrics: Metrics, election: Election, fence: FenceProbe) -> 
     metrics.counter(catalogue.BUILD, installed()).value = 1
     metrics.ask(catalogue.LEADING, lambda: [((election.name,), float(election.leading))])
     metrics.ask(catalogue.EPOCH, lambda: [((), float(election.term.epoch if election.leading and election.term else 0))])
-    metrics.ask(catalogue.FENCE, lambda: [((), float(fence.standing is Standing.ENFORCED))] if election.leading and fence.standing in PROBED else [])
+    metrics.ask(catalogue.FENCE, lambda: [((), float(fence.standing is not Standing.ABSENT))] if election.leading and fence.standing in PROBED else [])
 
 
 def measure_engine(metrics: Metrics, engine: Engine) -> None:

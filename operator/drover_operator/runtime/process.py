@@ -73,7 +73,7 @@ class Process:
         self._settings = settings
         self.metrics = Metrics(own=True)
         random = random or Random()
-        self.fence = FenceProbe(transport, shard=settings.shard, namespace=settings.namespace or LEASE_NAMESPACE, wanted=settings.fence)
+        bare = transport  # the probe's refusals are no news
         transport = MeasuredTransport(transport, self.metrics, asyncio.get_running_loop().time)
         reader = Client(transport)
         self.election = Election(
@@ -86,6 +86,8 @@ class Process:
             random=random,
             impersonate=settings.fence,
         )
+        home = settings.namespace or LEASE_NAMESPACE
+        self.fence = FenceProbe(bare, self.election, shard=settings.shard, namespace=home, wanted=settings.fence)
         writer = Client(transport, self.election, patience=0.0)  # the engine waits for a busy server without holding a worker
         setting = Setting(clock=clock, random=random, namespace=settings.namespace, workers=settings.workers, instance=settings.identity, metrics=self.metrics)
         self.engines = tuple(_engine(controller, reader, writer, setting, traces) for controller in controllers)

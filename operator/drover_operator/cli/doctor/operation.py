@@ -7,13 +7,17 @@ from drover_operator.cli.doctor.facts import Facts, Json
 from drover_operator.cli.doctor.findings import Check, Finding, some
 from drover_operator.cli.layout import age
 from drover_operator.runtime.election import EPOCH_ANNOTATION
-from drover_operator.runtime.fence_probe import FENCE_ANNOTATION, NEXT_STEP, Standing
+from drover_operator.runtime.fence_probe import FENCE_ANNOTATION, NEXT_STEP, RESTART, Standing
 from drover_operator.runtime.rbac import SYSTEM
 
 SKEW = 3.0  # seconds that two clocks may be apart; the server's is told in whole seconds
 FRESH = 120.0  # seconds in which a new service may be without a status
 LEAVING = 900.0  # seconds that a deletion may take: the longest drain, and the grace of pods
 OWNER = "drover.dev/service"
+FENCE_TROUBLE = {
+    Standing.ABSENT: ("the fence did not refuse its probe: late writes of a deposed leader may pass", NEXT_STEP),
+    Standing.STALE: ("the fence refuses it: it compares with a Lease of the past", RESTART),
+}
 START = "kubectl apply -k manifests/base/"
 
 
@@ -44,8 +48,9 @@ def lease(facts: Facts) -> list[Finding]:
     if silent < -SKEW:
         return [check.warning(f"the clock of {holder} is {age(-silent)} ahead of the API server's", "set it by NTP; the election does not depend on it")]
     told = (read.body or {})["metadata"].get("annotations", {}).get(FENCE_ANNOTATION)
-    if told == Standing.ABSENT:
-        return [check.problem(f"{holder} leads, and the fence did not refuse its probe: late writes of a deposed leader may pass", NEXT_STEP)]
+    if told in FENCE_TROUBLE:
+        words, step = FENCE_TROUBLE[told]
+        return [check.problem(f"{holder} leads, and {words}", step)]
     return [check.ok(f"{holder} leads, epoch {spec.get('leaseTransitions', 0)}, renewed {age(max(0, silent))} ago")]
 
 
