@@ -14,7 +14,7 @@ from api.harness.plane import plane as brought_up
 from api.harness.waiting import until
 from real.harness.away import Away
 from real.harness.load import Load
-from real.harness.space import RealSpace
+from real.harness.space import NODES, RealSpace
 
 from tools.cluster import real_nodes_lack
 from tools.images import AGENT, sample
@@ -22,7 +22,6 @@ from tools.images import agent as agent_image
 from tools.images import operator as operator_image
 
 PREFIX = "test-real-"
-NODES = 2
 DISK = "64M"  # of each node
 FIRST = "test_leaves_nothing.py"  # before the session has nodes of its own
 LAST = "test_control_plane_away.py"  # it waits for what is played beside the others

@@ -9,6 +9,7 @@ from api.harness.waiting import until
 
 from tools.images import SAMPLE
 
+NODES = 2
 PROBE = {"httpGet": {"path": "/healthz", "port": 8080}, "periodSeconds": 1, "failureThreshold": 2}
 
 
@@ -55,6 +56,19 @@ class RealSpace(Space):
             return len(well) == count
 
         until(look, f"{count} nodes are ready", seconds=seconds, seen=self.nodes)
+
+    def spread(self, name: str) -> None:
+        """Wait until it converges with an instance on each node; what came up while a node was late is moved, for spreading is only a wish."""
+        for _ in range(5):
+            self.nodes_ready(NODES)
+            self.converged(name, seconds=60)
+            pods = self.pods(name)
+            if len({each["spec"]["nodeName"] for each in pods}) == NODES:
+                return
+            self.kube.delete("pods", self.name, pods[0]["metadata"]["name"])
+            gone = pods[0]["metadata"]["uid"]
+            until(lambda gone=gone: gone not in {each["metadata"]["uid"] for each in self.pods(name)}, "one of them is gone", seconds=60)
+        raise AssertionError(f"all instances of {name} are on one node, again and again")
 
     def on(self, name: str, node: str) -> list[Body]:
         """The pods of a service on a node."""
