@@ -205,10 +205,12 @@ class _Inliner:
         return dict(node)
 
     def _children(self, node: JsonMap) -> None:
+        if node.get("properties") == {}:
+            del node["properties"]  # an empty map is not stored, and would be a difference for whoever applies the file again
         if "properties" in node:
             node["properties"] = {name: self.inline(child) for name, child in node["properties"].items()}
-            if not node.get("required"):
-                node.pop("required", None)
+        if not node.get("required"):
+            node.pop("required", None)
         if isinstance(node.get("items"), dict):
             node["items"] = self.inline(node["items"])
         if isinstance(node.get("additionalProperties"), dict):
