@@ -28,8 +28,8 @@ def uids(space: RealSpace) -> set[str]:
 def failed_before(load: Load, moment: float) -> list[str]:
     """Requests that failed while it was away.
 
-    Those after it are not ours: a control plane that was away for longer than its grace period (5 s here) takes nodes for lost until it has
-    heard of them again, and their pods out of discovery.
+    Those after it are not ours: a control plane that was away for longer than its grace period (50 s) takes nodes for lost until it has heard of
+    them again, and their pods out of discovery.
     """
     seen = load.more(2)
     after = [each for each in seen.failed if float(each.split()[0]) >= moment]
@@ -101,7 +101,10 @@ SCENARIOS = {"datastore": datastore, "node": node_removed, "api-server": api_ser
 
 
 class Away:
-    """Plays the scenarios one after the other in a thread, on a cluster with two real nodes; `outcomes` are told as they end."""
+    """Plays the scenarios one after the other in a thread, on a cluster with two real nodes; `outcomes` are told as they end.
+
+    It notices lost nodes as late as any cluster, after 50 s: one that does after 5 s takes all nodes for lost when it is back, and evicts.
+    """
 
     def __init__(self, folder: Path, images: list[Path], ready: Callable[[Plane], None]) -> None:
         self.outcomes: dict[str, Future[None]] = {name: Future() for name in SCENARIOS}
@@ -120,7 +123,7 @@ class Away:
 
     def _run(self) -> None:
         try:
-            with brought_up(self._folder, prefix="test-away-", kwok_nodes=0, nodes=2, fast=True, images=self._images) as plane:
+            with brought_up(self._folder, prefix="test-away-", kwok_nodes=0, nodes=2, images=self._images) as plane:
                 self._ready(plane)
                 self._play(plane)
         except Exception as error:  # noqa: BLE001  told by the tests

@@ -64,5 +64,6 @@ class Load:
     def stop(self) -> None:
         """End it."""
         if self._running:
-            self._space.kube.delete("pods", self._space.name, NAME)
             self._running = False
+            if self._space.kube.find("pods", self._space.name, NAME):  # it goes with its node
+                self._space.kube.delete("pods", self._space.name, NAME)
