@@ -142,7 +142,8 @@ class Way:
 
     async def _watch(self, asked: web.Request, request: Request) -> web.StreamResponse:
         if self.closed:
-            return web.Response(status=503)
+            _abort(asked)  # an answer, whatever it says, would let the watcher begin anew
+            return web.Response()
         async with self._upstream.stream(request) as (reply, chunks):
             if reply.status != 200:
                 return _response(reply)
