@@ -15,10 +15,10 @@ WEIGHTS = (25, 50, 50, 100)  # that are asked for after so many steps; a pause a
 class Shares:
     """Looks at discovery after each change; `problems` is what was too much, `seen` the shares of the new version in the order in which they came."""
 
-    def __init__(self, world: World, image: str = "app:2.0", slack: int = 0) -> None:
+    def __init__(self, world: World, image: str = "app:2.0") -> None:
         self.problems: list[str] = []
         self.seen: list[Fraction] = []
-        self._world, self._image, self._slack = world, image, slack
+        self._world, self._image = world, image
         for resource in ("pods", "endpointslices", "managedservices"):
             world.cluster.on_change(resource, self._look)
 
@@ -35,7 +35,7 @@ class Shares:
             return  # on the way back only the direction counts
         step = told.get("rollout", {}).get("step", 0)
         most = max(Fraction(WEIGHTS[step], 100), Fraction(1, 4))  # one of four is the least that can be had of three and one
-        if share > most + Fraction(self._slack, 100):
+        if share > most:
             self.problems.append(f"{images.count(self._image)} of {len(images)} after {step} steps")
 
 

@@ -305,6 +305,12 @@ def test_an_ordinary_user_is_told_to_be_root(monkeypatch: pytest.MonkeyPatch) ->
     assert requirements.lacks() == ["real nodes need root: namespaces, mounts and control groups are made for them (sudo make cluster ...)"]
 
 
+@pytest.mark.parametrize("size", ["1x", "0M", "15M", "64", "64MB", "-1G"])
+def test_a_size_that_is_none_is_refused_before_anything_is_done(size: str) -> None:
+    with pytest.raises(ClusterError, match="give a size from 16M, such as 64M or 1G"):
+        _check(1, size)
+
+
 def test_too_many_nodes_are_refused_before_anything_is_done() -> None:
     """A letter each: there are no more."""
     with pytest.raises(ClusterError, match="27 real nodes are too many: 26 at most"):

@@ -25,6 +25,7 @@ from tools.cluster.record import Record, Settings, load
 
 Log = Callable[[str], object]
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?")
+_SIZE = re.compile(r"(1[6-9]|[2-9][0-9]|[1-9][0-9]{2,3})M|[1-9][0-9]{0,2}G")
 _GRACE = 3.0  # seconds; an API server with open watches would take a minute
 
 
@@ -348,6 +349,8 @@ def _nodes(settings: Settings) -> str:
 
 
 def _check(nodes: int, disk: str = "") -> None:
+    if disk and not _SIZE.fullmatch(disk):
+        raise ClusterError(f"a disk of {disk!r} cannot be made: give a size from 16M, such as 64M or 1G")
     if nodes > MOST:
         raise ClusterError(f"{nodes} real nodes are too many: {MOST} at most")
     if lacks := requirements.lacks(disk=bool(disk)):

@@ -17,6 +17,7 @@ from drover_operator.api.builtin import ControllerRevision, EndpointSlice
 from drover_operator.api.managedservice import HealthCheck, ManagedService, ManagedServiceSpec
 from drover_operator.api.meta import seconds_of
 from drover_operator.api.resource import CONTROLLER_REVISIONS, DISRUPTION_BUDGETS, ENDPOINT_SLICES, PODS, SERVICES
+from drover_operator.api.rollout import ABORTED, PROMOTED, RETRIED
 from drover_operator.runtime.registry import View
 
 AGENT_IMAGE = "DROVER_AGENT_IMAGE"  # of the operator's environment
@@ -47,16 +48,16 @@ def gather(service: ManagedService, view: View) -> Facts:
         front=next((each for each in view.of(SERVICES, key) if each.metadata.name == key[1]), None),
         budget=next((each for each in view.of(DISRUPTION_BUDGETS, key) if each.metadata.name == key[1]), None),
         verdicts=view.verdicts(key),
-        spec_digest=view.name(spec_digest(service.spec, service.metadata.annotations.get(naming.RETRIED, ""))),
+        spec_digest=view.name(spec_digest(service.spec, service.metadata.annotations.get(RETRIED, ""))),
         collision=recorded is not None and canonical(recorded.template) != canonical(wanted.template),
         promoted=promoted(service.metadata.annotations, service.status.rollout),
-        aborted=service.metadata.annotations.get(naming.ABORTED) == wanted.name,
+        aborted=service.metadata.annotations.get(ABORTED) == wanted.name,
     )
 
 
 def promoted(notes: Mapping[str, str], memory: Memory) -> int:
     """How many steps a person has passed in this very rollout: the annotation is REVISION/STEPS/BEGUN, and counts for no other."""
-    name, _, rest = notes.get(naming.PROMOTED, "").partition("/")
+    name, _, rest = notes.get(PROMOTED, "").partition("/")
     steps, _, begun = rest.partition("/")
     meant = name == memory.target and memory.begun_at is not None and begun == msgspec.to_builtins(memory.begun_at)
     return min(int(steps), MOST_STEPS) if meant and _STEPS.fullmatch(steps) else 0

@@ -16,10 +16,6 @@ AGENT = "drover.dev/agent-image"
 VERSION = "drover.dev/version"
 STABLE_BEFORE = "drover.dev/stable-before"
 BLOCKED = "drover.dev/blocked"
-# What `kubectl drover promote`, `abort` and `retry` leave on the service; each says all that counts, so that saying it twice is no harm.
-PROMOTED = "drover.dev/promoted"  # REVISION/STEPS/BEGUN, of the rollout that is meant
-ABORTED = "drover.dev/aborted"  # REVISION
-RETRIED = "drover.dev/retried"  # when
 FINALIZER = "drover.dev/drain"
 GATE = "drover.dev/in-service"
 

@@ -8,6 +8,11 @@ from msgspec import Meta
 from drover_operator.api.fields import count_or_percent, duration, rule, rules
 from drover_operator.api.meta import Wire
 
+# Annotations by which `kubectl drover promote`, `abort` and `retry` steer; each says all that counts, so that saying it twice is no harm.
+PROMOTED = "drover.dev/promoted"  # REVISION/STEPS/BEGUN, of the rollout that is meant
+ABORTED = "drover.dev/aborted"  # REVISION
+RETRIED = "drover.dev/retried"  # when
+
 
 class Rolling(Wire, frozen=True):
     """Replace instances in steps: a new one in service first, then an old one out."""

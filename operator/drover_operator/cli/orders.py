@@ -9,15 +9,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from drover_operator.api.rollout import ABORTED, PROMOTED, RETRIED
 from drover_operator.cli.layout import clean
 from drover_operator.cli.objects import Manifest, mappings, part
 from drover_operator.cli.outcome import Exit, Failure
 from drover_operator.cli.revisions import Recorded, listed, named
 from drover_operator.core.reasons import Reason
 
-PROMOTED = "drover.dev/promoted"  # REVISION/STEPS/BEGUN, of the rollout that is meant
-ABORTED = "drover.dev/aborted"  # REVISION
-RETRIED = "drover.dev/retried"  # when
 RESTARTED = "drover.dev/restartedAt"  # when, in the template
 COMMAND = "drover.dev/command"  # the last verb, by whom, when and why
 FREEZING = ("pause", "resume")
