@@ -43,11 +43,10 @@ def way(space: Space, alone: Crew) -> Iterator[Way]:
 
 @pytest.fixture
 def through(way: Way) -> Iterator[Crew]:
-    """Operators that come that way."""
+    """Operators that come that way; they give the Lease back, or the next test waits for as long as they took it."""
     found = Crew(way.plane)
     yield found
-    for each in found.running:
-        each.kill()
+    found.stop()
 
 
 def kept(crew: Crew, look: Callable[[], object]) -> Callable[[], object]:
