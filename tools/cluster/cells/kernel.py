@@ -72,6 +72,16 @@ def unshare(flags: int) -> None:
     _call("unshare", _libc.unshare(flags))
 
 
+def join_network(descriptor: int) -> None:
+    """Go over into another network namespace for good, with this thread and all that it starts; sockets that are open stay where they are.
+
+    Raises:
+        OSError: the kernel refused.
+
+    """
+    _call("setns", _libc.setns(descriptor, NEW_NETWORK))
+
+
 @contextmanager
 def inside_network(descriptor: int) -> Generator[None, None, None]:
     """Be in another network namespace for a moment, in this thread: sockets that are made meanwhile belong there for good.
@@ -82,10 +92,10 @@ def inside_network(descriptor: int) -> Generator[None, None, None]:
     """
     here = os.open("/proc/self/ns/net", os.O_RDONLY)
     try:
-        _call("setns", _libc.setns(descriptor, NEW_NETWORK))
+        join_network(descriptor)
         try:
             yield
         finally:
-            _call("setns", _libc.setns(here, NEW_NETWORK))
+            join_network(here)
     finally:
         os.close(here)
