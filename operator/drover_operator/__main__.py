@@ -23,6 +23,7 @@ from drover_operator.observe.traces import connect as connect_traces
 from drover_operator.runtime import rbac
 from drover_operator.runtime.election import Timing
 from drover_operator.runtime.measures import installed
+from drover_operator.runtime.outside import Outside
 from drover_operator.runtime.process import Process, Settings
 from drover_operator.runtime.registry import discover
 from drover_operator.runtime.shell import Shell
@@ -59,7 +60,8 @@ async def _run(connection: Connection, settings: Settings, traces_to: str) -> in
     controllers = discover()
     traces = _traces(traces_to, settings)
     transport = HttpTransport(connection)
-    process = Process(transport, controllers, settings, traces=traces)
+    outside = Outside(settings.measure)
+    process = Process(transport, controllers, settings, traces=traces, outside=outside)
     health, shell = process.health(), Shell(connection)
     try:
         if settings.shell:
@@ -76,6 +78,7 @@ async def _run(connection: Connection, settings: Settings, traces_to: str) -> in
     finally:
         shell.stop()
         await health.stop()
+        await outside.close()
         await transport.close()
         if traces is not None:
             await asyncio.to_thread(traces.close)
@@ -104,6 +107,7 @@ def _settings(options: argparse.Namespace) -> Settings:
         fence=options.fence == "on",
         shell=options.kopf == "on",
         workers=options.workers,
+        measure=tuple(options.measure or _env("MEASURE", "").split()),
         timing=Timing(duration=duration, renew_deadline=deadline, retry=retry),
     )
 
@@ -144,6 +148,12 @@ def _parser() -> argparse.ArgumentParser:
         "--traces", metavar="URL", default=_env("TRACES", ""), help="send spans there by OTLP over HTTP; needs the extra [traces] (default: as OTEL_* say)"
     )
     run.add_argument("--workers", type=_workers, default=_env("WORKERS", "16"), help="keys worked on at once (default: %(default)s)")
+    run.add_argument(
+        "--measure",
+        action="append",
+        metavar="URL",
+        help="release gates may ask addresses at or below this one; may be repeated (default: $DROVER_MEASURE, none)",
+    )
     run.add_argument("--log-format", **_choice("auto", "json", "console"), default=_env("LOG_FORMAT", "auto"), help="auto: console on a terminal")
     run.add_argument("--log-level", **_choice("debug", "info", "warning", "error"), default=_env("LOG_LEVEL", "info"))
     return parser

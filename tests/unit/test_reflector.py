@@ -16,7 +16,7 @@ from drover_operator.api.meta import Object
 from drover_operator.api.resource import CONFIG_MAPS
 from drover_operator.kube.cache import Cache
 from drover_operator.kube.client import Client
-from drover_operator.kube.reflector import PAGE, PATIENCE, SILENCE, Reflector, RestoredHistory
+from drover_operator.kube.reflector import ABSENCE, PAGE, PATIENCE, SILENCE, Reflector, RestoredHistory
 from drover_operator.kube.transport import METADATA_LIST, Reply, Request
 from drover_operator.testing import Deliver, SimulatedCluster, SimulatedTransport, WatchEvent, refusal, times
 from drover_operator.testing.virtualtime import run
@@ -57,7 +57,7 @@ class Tampered(SimulatedTransport):
 class Bench:
     """One cluster with configmaps, one reflector of them, and what its listener and the server saw."""
 
-    def __init__(self, selector: str = "") -> None:
+    def __init__(self, selector: str = "", *, optional: bool = False) -> None:
         self.cluster = SimulatedCluster()
         self.transport = Tampered(self.cluster)
         self.requests: list[Request] = []
@@ -65,7 +65,7 @@ class Bench:
         self.cache: Cache[Object] = Cache(CONFIG_MAPS, lambda item: item.metadata.key)
         self.told: list[str] = []
         self.cache.listen(self._listen)
-        self.reflector = Reflector(Client(self.transport), self.cache, selector=selector, random=Random(1))
+        self.reflector = Reflector(Client(self.transport), self.cache, selector=selector, random=Random(1), optional=optional)
         self.running = asyncio.create_task(self.reflector.run())
 
     def note(self, request: Request) -> Reply | BaseException | None:
@@ -106,9 +106,11 @@ def _kind(request: Request) -> str:
     return "metadata" if request.headers.get("Accept") == METADATA_LIST else "list"
 
 
-def with_bench(scenario: Callable[[Bench], Awaitable[None]], selector: str = "", before: Callable[[Bench], None] = lambda _: None) -> None:
+def with_bench(
+    scenario: Callable[[Bench], Awaitable[None]], selector: str = "", before: Callable[[Bench], None] = lambda _: None, *, optional: bool = False
+) -> None:
     async def main() -> None:
-        bench = Bench(selector)
+        bench = Bench(selector, optional=optional)
         before(bench)
         await scenario(bench)
         bench.running.cancel()
@@ -505,3 +507,110 @@ async def _talk(bench: Bench) -> None:
         number += 1
         bench.put("always", str(number))
         await asyncio.sleep(0.001)
+
+
+# --- a resource that the server may not have, such as one of a definition that nobody has installed
+
+UNKNOWN = Reply(status=404, body=b"404 page not found\n", headers={"Content-Type": "text/plain"})  # of a group that is not there
+NO_SUCH_KIND = refusal(404, "NotFound", "the server could not find the requested resource")  # of a kind in a group that is
+SOON = ABSENCE * 1.1 + 1.0
+
+
+def absent(answer: Reply = UNKNOWN) -> Callable[[Bench], None]:
+    return lambda bench: bench.fault(lambda _: answer)
+
+
+@pytest.mark.parametrize("answer", [UNKNOWN, NO_SUCH_KIND], ids=["no such group", "no such kind"])
+def test_what_the_server_does_not_know_is_synced_and_empty(answer: Reply) -> None:
+    """An operator that waited for it would never begin."""
+
+    async def scenario(bench: Bench) -> None:
+        await asyncio.wait_for(bench.reflector.synced.wait(), 1.0)
+        assert bench.cached() == {}
+        assert bench.told == []
+        await asyncio.sleep(10 * ABSENCE)
+        assert 8 <= bench.count("list") <= 12, "it is looked for again, and not often"
+        assert bench.reflector.age < SOON, "nobody who looks at ages takes it for a broken watch"
+        assert bench.reflector.relists.total() == 0
+
+    with_bench(scenario, before=absent(answer), optional=True)
+
+
+def test_a_proof_of_what_the_server_does_not_know_returns_at_once() -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.reflector.synced.wait()
+        begun = asyncio.get_running_loop().time()
+        await bench.reflector.prove()
+        assert asyncio.get_running_loop().time() - begun < 0.1
+
+    with_bench(scenario, before=absent(), optional=True)
+
+
+def test_it_is_found_when_it_appears() -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.put("a")
+        await asyncio.sleep(2 * ABSENCE)
+        assert bench.cached() == {}
+        bench.fault(lambda _: None)
+        assert await bench.equal(SOON) > 0
+        assert bench.told == ["+a"]
+        bench.put("b")
+        await bench.equal(1.0)  # and watched from then on
+        await bench.reflector.prove()
+
+    with_bench(scenario, before=absent(), optional=True)
+
+
+def test_a_proof_right_after_it_appeared_waits_for_the_next_look() -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.put("a")
+        await bench.reflector.synced.wait()
+        bench.fault(lambda _: None)
+        await asyncio.wait_for(bench.reflector.prove(), SOON)
+        assert bench.cached() == bench.stored()
+
+    with_bench(scenario, before=absent(), optional=True)
+
+
+def test_what_was_there_is_gone_when_its_definition_is() -> None:
+    """And is there again with it: whoever listens hears of both."""
+
+    async def scenario(bench: Bench) -> None:
+        await synced(bench, "a", "b")
+        bench.fault(lambda _: UNKNOWN)
+        bench.transport.break_streams()
+        await bench.cluster.until(lambda: not bench.cached(), 5.0)
+        assert sorted(bench.told) == ["-a", "-b"]
+        bench.fault(lambda _: None)
+        await bench.equal(SOON)
+        assert sorted(bench.told) == ["+a", "+b", "-a", "-b"]
+
+    with_bench(scenario, optional=True)
+
+
+@pytest.mark.parametrize("code", [403, 500, 503])
+def test_another_error_is_no_absence(code: int) -> None:
+    """A right that is missing, or a server in trouble, says nothing of what is there."""
+
+    async def scenario(bench: Bench) -> None:
+        await asyncio.sleep(5.0)
+        assert not bench.reflector.synced.is_set()
+        bench.put("a")
+        bench.fault(lambda _: None)
+        await bench.equal(40.0)
+
+    with_bench(scenario, before=absent(refusal(code, "InternalError")), optional=True)
+
+
+def test_what_is_not_optional_is_waited_for() -> None:
+    """Without our own definition there is nothing to do, and a proof of nothing would be a lie."""
+
+    async def scenario(bench: Bench) -> None:
+        proving = asyncio.create_task(bench.reflector.prove())
+        await asyncio.sleep(100.0)
+        assert not bench.reflector.synced.is_set()
+        assert not proving.done()
+        bench.fault(lambda _: None)
+        await asyncio.wait_for(proving, 40.0)
+
+    with_bench(scenario, before=absent())

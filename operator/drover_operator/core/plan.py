@@ -110,6 +110,29 @@ class Deferred:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Ask:
+    """A question to somebody outside: a GET of `url`, not before `at` (seconds since the epoch), with an answer in `timeout` seconds.
+
+    It is no action: nothing waits for it. The answer comes to a later pass, as one that is not older than `at`.
+    """
+
+    id: str
+    url: str
+    at: float
+    timeout: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What became of a question that was put at `at` (seconds since the epoch): the HTTP status and body, or the error in words."""
+
+    at: float
+    status: int = 0
+    body: bytes = field(default=b"", repr=False)
+    error: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """What to do now, what waits and why, and when to look again even if nothing happens.
 
@@ -117,7 +140,7 @@ class Plan:
     has no stages. `doubt` says that the plan rests on something *not* having happened, so that the caches must be proved current
     before it is carried out. `held` names the actions that are not taken because of what became of them before: those verdicts stay known,
     all others are forgotten with the pass. `question` says that the plan only asks the server something: once there is an answer it is
-    decided again before anything is told.
+    decided again before anything is told. `asks` are the questions to others that are open now; answers to any other are forgotten.
     """
 
     stages: tuple[Stage, ...] = ()
@@ -127,6 +150,7 @@ class Plan:
     doubt: bool = False
     question: bool = False
     held: tuple[str, ...] = ()
+    asks: tuple[Ask, ...] = ()
 
     @property
     def actions(self) -> tuple[Action, ...]:

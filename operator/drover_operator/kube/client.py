@@ -160,9 +160,9 @@ class Client:
         return (await self._write(request)).body
 
     async def delete(self, resource: Resource[Object], namespace: str, name: str, *, uid: str, version: str = "") -> Written:
-        """Delete that very object, in that very version if one is given."""
+        """Delete that very object, in that very version if one is given; what it owns goes with it, also where the server would orphan it (Jobs)."""
         conditions = {"uid": uid} | ({"resourceVersion": version} if version else {})
-        body = msgspec.json.encode({"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": conditions})
+        body = msgspec.json.encode({"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": conditions, "propagationPolicy": "Background"})
         request = Request(method="DELETE", path=resource.path(namespace, name), body=body, headers=_BRIEF | {"Content-Type": JSON})
         return _written(await self._write(request), uid)
 

@@ -18,13 +18,14 @@ import structlog
 from drover_operator.api.meta import Object, ObjectMeta
 from drover_operator.kube.cache import Cache
 from drover_operator.kube.client import Client, Page
-from drover_operator.kube.errors import ApiError, DroverError, Gone, KubeError, TooManyRequests, Unreadable, Unsent, api_error
+from drover_operator.kube.errors import ApiError, DroverError, Gone, KubeError, NotFound, TooManyRequests, Unreadable, Unsent, api_error
 from drover_operator.kube.transport import Request
 
 T = TypeVar("T", bound=Object)
 SILENCE = 70.0  # seconds; bookmarks come about every 60
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 30.0  # seconds between attempts after an error
 PATIENCE = 2.0  # seconds for the watch to bring what a list has shown
+ABSENCE = 30.0  # seconds between two looks for a resource that is not served
 PAGE = 500
 LONGEST_LINE = 16 * 1024 * 1024  # bytes; an object is at most 1.5 MiB in etcd
 
@@ -55,13 +56,24 @@ _bookmark = msgspec.json.Decoder(_Bookmark)
 class Reflector(Generic[T]):
     """Fills one cache."""
 
-    def __init__(self, client: Client, cache: Cache[T], *, namespace: str = "", selector: str = "", fields: str = "", random: Random | None = None) -> None:
+    def __init__(
+        self,
+        client: Client,
+        cache: Cache[T],
+        *,
+        namespace: str = "",
+        selector: str = "",
+        fields: str = "",
+        random: Random | None = None,
+        optional: bool = False,
+    ) -> None:
         self._client = client
         self.cache = cache
         self._namespace = namespace
         self._selector = selector
         self._fields = fields
         self._random = random or Random()
+        self._optional = optional  # the server may not have such a resource: then there is none of it
         self._decoder = cache.resource.decoder
         self.synced = asyncio.Event()
         self._again = False  # a fresh list is asked for
@@ -101,12 +113,23 @@ class Reflector(Generic[T]):
                 log.info("relist", resource=str(self.cache.resource), reason="expired")
                 await asyncio.sleep(self._random.uniform(0, FIRST_PAUSE))
             except KubeError as error:
+                if self._optional and isinstance(error, NotFound):
+                    await self._absent()
+                    continue
                 self._why = "error"
                 if loop.time() - begun > LONGEST_PAUSE:
                     pause = FIRST_PAUSE  # it went well for a while; a list alone proves nothing, the watch may be refused each time
                 log.warning("relist", resource=str(self.cache.resource), reason=str(error), pause=round(pause, 1))
                 await asyncio.sleep(pause * self._random.uniform(0.5, 1.0))
                 pause = min(pause * 2, LONGEST_PAUSE)
+
+    async def _absent(self) -> None:
+        """The server does not know the resource now; somebody may install it."""
+        self.cache.replace((), 0)
+        self._heard = asyncio.get_running_loop().time()
+        self._why = "start"
+        self.synced.set()
+        await asyncio.sleep(ABSENCE * self._random.uniform(0.9, 1.1))
 
     async def list(self) -> None:
         """Replace the cache by a consistent list."""
@@ -148,6 +171,8 @@ class Reflector(Generic[T]):
             try:
                 return await self._versions()
             except KubeError as error:
+                if self._optional and isinstance(error, NotFound):
+                    return {}, 0
                 log.warning("cannot prove the cache", resource=str(self.cache.resource), reason=str(error))
                 await asyncio.sleep(1.0)
 

@@ -19,7 +19,7 @@ import structlog
 
 from drover_operator.api.meta import Object
 from drover_operator.api.resource import Resource
-from drover_operator.core.plan import Delete, Patch, Plan, Verdict
+from drover_operator.core.plan import Answer, Ask, Delete, Patch, Plan, Verdict
 from drover_operator.kube.cache import Cache, Key
 from drover_operator.kube.client import Client, Written
 from drover_operator.kube.errors import KubeError, NotFound, OutcomeUnknown, TooManyRequests
@@ -30,6 +30,7 @@ from drover_operator.runtime.changes import Changes
 from drover_operator.runtime.election import LostLeadership
 from drover_operator.runtime.executor import Result, execute, learned
 from drover_operator.runtime.guard import PATIENCE, Expectation, WriteGuard
+from drover_operator.runtime.inquiries import Inquiries, Outside
 from drover_operator.runtime.queue import Lane, WorkQueue
 from drover_operator.runtime.registry import Controller, Watch
 from drover_operator.runtime.snapshot import Snapshot
@@ -42,6 +43,11 @@ RESYNC = 600.0  # seconds between two looks at a key that nothing happened to
 BUSY_JITTER = 0.25  # of the pause that a busy server asks for: what came together need not come again together
 
 
+async def nobody(ask: Ask) -> Answer:
+    """Where nobody outside can be asked."""
+    return Answer(at=ask.at, error="this operator asks nobody outside")
+
+
 @dataclass(kw_only=True)
 class Setting:
     """What the engine gets from its process: time, chance and names are arguments here too."""
@@ -52,6 +58,7 @@ class Setting:
     workers: int = 16
     instance: str = "drover-operator"
     metrics: Metrics = field(default_factory=Metrics)
+    outside: Outside = nobody
 
 
 class Engine:
@@ -68,6 +75,7 @@ class Engine:
         self._status = StatusWriter(writer, controller.resource, loop.time)
         self.events = EventRecorder(writer, setting.clock, setting.instance)
         self._verdicts: dict[Key, dict[str, Verdict]] = {}
+        self._inquiries = Inquiries(setting.outside, setting.clock, self.queue.add)
         self.changes = Changes()
         self._passes = 0
         self._epoch = 0
@@ -88,14 +96,21 @@ class Engine:
     def _watch(self, reader: Client, watch: Watch) -> None:
         cache: Cache[Object] = Cache(watch.resource, watch.key_of)
         self.caches[str(watch.resource)] = cache
-        self.reflectors.append(Reflector(reader, cache, namespace=self._setting.namespace, selector=watch.selector, random=self._setting.random))
+        setting = self._setting
+        self.reflectors.append(Reflector(reader, cache, namespace=setting.namespace, selector=watch.selector, random=setting.random, optional=watch.optional))
 
         def changed(owner: Key | None, old: Object | None, new: Object | None) -> None:
             if owner is not None and not _same(old, new):
                 urgent = new is None or watch.urgent(new)
-                self.queue.add(owner, Lane.URGENT if urgent and old is not None else Lane.TICK)
+                for key in (owner,) if watch.users is None else self._users(watch, old, new):
+                    self.queue.add(key, Lane.URGENT if urgent and old is not None else Lane.TICK)
 
         cache.listen(changed)
+
+    def _users(self, watch: Watch, *seen: Object | None) -> list[Key]:
+        """The keys of primary objects that look at an object, as it was or as it is."""
+        users, there = watch.users, [each for each in seen if each is not None]
+        return [item.metadata.key for item in self.primary.values() if users is not None and any(users(item, each) for each in there)]
 
     def _primary_changed(self, owner: Key | None, old: Object | None, new: Object | None) -> None:
         if owner is None:
@@ -123,11 +138,14 @@ class Engine:
         self._epoch = epoch
         await asyncio.gather(*(reflector.prove() for reflector in self.reflectors))
         self._metrics.workers.value = self._setting.workers
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self.events.run())
-            group.create_task(self.resync())
-            for _ in range(self._setting.workers):
-                group.create_task(self._work())
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self.events.run())
+                group.create_task(self.resync())
+                for _ in range(self._setting.workers):
+                    group.create_task(self._work())
+        finally:
+            await self._inquiries.close()
 
     def verdicts(self, key: Key) -> Mapping[str, Verdict]:
         """What is known of earlier actions of the key."""
@@ -136,8 +154,11 @@ class Engine:
     def would(self, key: Key) -> Plan | None:
         """What a pass on the key would decide now; nothing is done. None when there is nothing to decide."""
         item = self.primary.get(key)
-        facts = None if item is None else self.controller.gather(item, Snapshot(self._setting.clock(), self.caches, self.verdicts(key)))
+        facts = None if item is None else self.controller.gather(item, self._snapshot(key, self._setting.clock()))
         return None if facts is None else self.controller.decide(facts)
+
+    def _snapshot(self, key: Key, now: float) -> Snapshot:
+        return Snapshot(now, self.caches, self.verdicts(key), answers=self._inquiries.of(key))
 
     async def resync(self) -> None:
         """Look at every key again; urgent ones go ahead of it all the time."""
@@ -238,7 +259,7 @@ class Engine:
             self._forget(key)
             return "success"
         now = self._setting.clock()
-        facts = self.controller.gather(item, Snapshot(now, self.caches, self._verdicts.get(key, {})))
+        facts = self.controller.gather(item, self._snapshot(key, now))
         if facts is None:
             return "success"
         plan = self.controller.decide(facts)
@@ -253,6 +274,7 @@ class Engine:
             return "requeue"
         if not any(result.written for result in results if str(result.action.resource) == str(self.controller.resource)):
             await self._tell(item, facts, plan)
+        self._inquiries.follow(key, plan)
         self._schedule(key, plan)
         return self._ended(key, plan, settled=settled)
 
@@ -351,6 +373,7 @@ class Engine:
         self.changes.forget(key)
         self._status.forget(key)
         self._verdicts.pop(key, None)
+        self._inquiries.forget(key)
         self._doubts.pop(key, None)
         self._lost.pop(key, None)
 

@@ -29,9 +29,10 @@ from drover_operator.observe.catalogue import LAG
 from drover_operator.observe.metrics import Metrics
 from drover_operator.observe.traces import Traces
 from drover_operator.runtime.election import Election, Term, Timing
-from drover_operator.runtime.engine import Engine, Setting
+from drover_operator.runtime.engine import Engine, Setting, nobody
 from drover_operator.runtime.fence_probe import FENCE_ANNOTATION, FenceProbe, Standing
 from drover_operator.runtime.health import HealthServer
+from drover_operator.runtime.inquiries import Outside
 from drover_operator.runtime.measures import measure_engine, measure_process
 from drover_operator.runtime.registry import Controller
 from drover_operator.runtime.state import state
@@ -53,6 +54,7 @@ class Settings:
     fence: bool = True
     shell: bool = True
     workers: int = 16
+    measure: tuple[str, ...] = ()
     timing: Timing = field(default_factory=Timing)
     identity: str = field(default_factory=lambda: f"{socket.gethostname()}_{os.getpid()}_{uuid.uuid4().hex[:8]}")
 
@@ -69,6 +71,7 @@ class Process:
         clock: Callable[[], float] = time.time,
         random: Random | None = None,
         traces: Traces | None = None,
+        outside: Outside = nobody,
     ) -> None:
         self._settings = settings
         self.metrics = Metrics(own=True)
@@ -89,7 +92,15 @@ class Process:
         home = settings.namespace or LEASE_NAMESPACE
         self.fence = FenceProbe(bare, self.election, shard=settings.shard, namespace=home, wanted=settings.fence)
         writer = Client(transport, self.election, patience=0.0)  # the engine waits for a busy server without holding a worker
-        setting = Setting(clock=clock, random=random, namespace=settings.namespace, workers=settings.workers, instance=settings.identity, metrics=self.metrics)
+        setting = Setting(
+            clock=clock,
+            random=random,
+            namespace=settings.namespace,
+            workers=settings.workers,
+            instance=settings.identity,
+            metrics=self.metrics,
+            outside=outside,
+        )
         self.engines = tuple(_engine(controller, reader, writer, setting, traces) for controller in controllers)
         measure_process(self.metrics, self.election, self.fence)
         for engine in self.engines:

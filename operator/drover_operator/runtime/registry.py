@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 
 from drover_operator.api.meta import Object
 from drover_operator.api.resource import Resource
-from drover_operator.core.plan import Plan, Verdict
+from drover_operator.core.plan import Answer, Plan, Verdict
 from drover_operator.kube.cache import Key
 from drover_operator.kube.errors import ConfigurationError
 
@@ -17,12 +17,18 @@ GROUP = "drover.controllers"
 
 @dataclass(frozen=True, kw_only=True)
 class Watch:
-    """A resource that belongs to keys of the controller; `key_of` names the key, or None for an object that is not ours."""
+    """A resource that belongs to keys of the controller; `key_of` names the key, or None for an object that is not ours.
+
+    An object that many keys look at is filed under its own key, and `users` says whether a primary object is one of those. `optional`: the cluster may
+    not serve the resource, and then there are no such objects.
+    """
 
     resource: Resource[Object]
     key_of: Callable[[Any], Key | None]
     selector: str = ""
     urgent: Callable[[Any], bool] = lambda _: False
+    users: Callable[[Any, Any], bool] | None = None
+    optional: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +54,10 @@ class View(Protocol):
 
     def verdicts(self, key: Key) -> Mapping[str, Verdict]:
         """Refusals and dry runs of this key by the id of the action."""
+        ...
+
+    def answers(self, key: Key) -> Mapping[str, Answer]:
+        """Answers to questions of this key by the id of the question."""
         ...
 
     def name(self, derived: str) -> str:

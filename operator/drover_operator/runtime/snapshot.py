@@ -6,23 +6,32 @@ from typing import Any
 
 from drover_operator.api.meta import Object
 from drover_operator.api.resource import Resource
-from drover_operator.core.plan import Verdict
+from drover_operator.core.plan import Answer, Verdict
 from drover_operator.kube.cache import Cache, Key
 
 NO_NAMES: Mapping[str, str] = {}
+NO_ANSWERS: Mapping[str, Answer] = {}
 
 
 class Snapshot:
-    """Implements `registry.View` for one key: caches by the name of their resource, and what became of the key's earlier actions.
+    """Implements `registry.View` for one key: caches by the name of their resource, what became of the key's earlier actions, and what was answered.
 
     `names` puts back the names that were made of content which a report has left out; `derived` are all that were asked for, in order.
     """
 
-    def __init__(self, now: float, caches: Mapping[str, Cache[Object]], verdicts: Mapping[str, Verdict], names: Mapping[str, str] = NO_NAMES) -> None:
+    def __init__(
+        self,
+        now: float,
+        caches: Mapping[str, Cache[Object]],
+        verdicts: Mapping[str, Verdict],
+        names: Mapping[str, str] = NO_NAMES,
+        answers: Mapping[str, Answer] = NO_ANSWERS,
+    ) -> None:
         self.now = now
         self.derived: list[str] = []
         self._caches = caches
         self._verdicts = verdicts
+        self._answers = answers
         self._names = names
 
     def of(self, resource: Resource[Any], key: Key) -> tuple[Any, ...]:
@@ -32,6 +41,10 @@ class Snapshot:
     def verdicts(self, key: Key) -> Mapping[str, Verdict]:  # noqa: ARG002  it is of one key
         """Refusals and dry runs by the id of the action."""
         return self._verdicts
+
+    def answers(self, key: Key) -> Mapping[str, Answer]:  # noqa: ARG002  it is of one key
+        """Answers of others by the id of the question."""
+        return self._answers
 
     def name(self, derived: str) -> str:
         """The name that a hash of content stands for: itself, but where the content was redacted."""
