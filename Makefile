@@ -8,6 +8,7 @@ KWOK ?= 5
 NODES ?= 0
 API_SERVERS ?= 1
 DISK ?=
+ROUTER ?=
 FAST ?=
 FROM ?=
 GROUP ?=
@@ -28,13 +29,17 @@ demo: setup ## Show the main job on a local control plane; FROM=DIR imports and 
 demo-damage: setup ## The same shop on real nodes, as root: a power cut and a partition, with the live view
 	$(PY) -m tools.demo --damage
 
+.PHONY: demo-canary
+demo-canary: setup ## A canary with gates on fake nodes: a good version goes through, a bad one is taken back, with the live view
+	$(PY) -m tools.demo --canary
+
 .PHONY: demo-down
 demo-down: ## Stop the demonstration: operator, cluster and all
 	@python3 -m tools.cluster down --name demo
 
 .PHONY: cluster
-cluster: ## Start a local cluster: NAME=default KWOK=5 (fake nodes) NODES=0 (real ones, as root) FAST=1 (notices lost nodes sooner) API_SERVERS=1 DISK=64M (of each real node)
-	@python3 -m tools.cluster up --name "$(NAME)" --kwok-nodes "$(KWOK)" --nodes "$(NODES)" --api-servers "$(API_SERVERS)" $(if $(FAST),--fast) $(if $(DISK),--disk "$(DISK)")
+cluster: ## Start a local cluster: NAME=default KWOK=5 (fake nodes) NODES=0 (real ones, as root) FAST=1 (notices lost nodes sooner) API_SERVERS=1 DISK=64M (of each real node) ROUTER=1 (Gateway API, before real nodes)
+	@python3 -m tools.cluster up --name "$(NAME)" --kwok-nodes "$(KWOK)" --nodes "$(NODES)" --api-servers "$(API_SERVERS)" $(if $(FAST),--fast) $(if $(DISK),--disk "$(DISK)") $(if $(ROUTER),--router)
 
 .PHONY: cluster-down
 cluster-down: ## Stop it and remove what it left

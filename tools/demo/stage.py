@@ -42,8 +42,17 @@ class Demo:
             print("".join(f"    {line}\n" for line in done.stdout.splitlines()), flush=True)
         return done.stdout
 
-    def install(self) -> None:
-        """Apply CRDs, rights and policies, and start the operator on this machine with its own account's rights."""
+    def drover(self, *words: str) -> list[str]:
+        """The command line of `kubectl drover` in this cluster and namespace."""
+        verb, *rest = words
+        where = ["-n", self.namespace, "--kubeconfig", str(self.cluster.kubeconfig)]
+        return [sys.executable, "-m", "drover_operator.cli.main", verb, *rest, *where]
+
+    def install(self, measure: str = "") -> None:
+        """Apply CRDs, rights and policies, and start the operator on this machine with its own account's rights.
+
+        `measure` is an address that its gates may ask.
+        """
         say("Installing: CRDs, RBAC, the fence and the other policies")
         self.kubectl("apply", "--server-side", "-f", str(ROOT / "crds"))
         for each in ("namespace", "priorityclasses", "rbac"):
@@ -55,7 +64,8 @@ class Demo:
         self._write_kubeconfig(token)
         python = str(Path(sys.executable))
         arguments = ("run", "--kubeconfig", str(self._kubeconfig), "--health-address", "127.0.0.1:0", "--log-format", "json", "--lease-seconds", "5/3/1")
-        spawn([python, "-m", "drover_operator", *arguments], self._log, self.cluster.folder)
+        asked = ("--measure", measure) if measure else ()
+        spawn([python, "-m", "drover_operator", *arguments, *asked], self._log, self.cluster.folder)
         say("The operator runs as a process of this machine, with the rights of its ServiceAccount and no more")
 
     def _operators(self) -> list[Process]:
@@ -82,26 +92,30 @@ class Demo:
                 last = words
             if good:
                 return
-            if not self._operators():
-                raise DemoError(f"the operator ended; its log is {self._log}")
+            self.check()
             if time.monotonic() - begun > DEADLINE:
                 raise DemoError(f"{what} took more than {DEADLINE:.0f} s; look at: kubectl get msvc -n {self.namespace} -o wide, and {self._log}")
             time.sleep(0.3)
+
+    def check(self) -> None:
+        """Raise DemoError if the operator does not run any more."""
+        if not self._operators():
+            raise DemoError(f"the operator ended; its log is {self._log}")
 
     def settled(self) -> None:
         """Wait until every service is in Run, healthy, and described as it is now."""
 
         def done() -> tuple[bool, str]:
             items = self.services()
-            well = [each for each in items if _well(each)]
-            busy = [f"{each['metadata']['name']} {each.get('status', {}).get('ready', '?')}" for each in items if not _well(each)]
+            well = [each for each in items if is_well(each)]
+            busy = [f"{each['metadata']['name']} {each.get('status', {}).get('ready', '?')}" for each in items if not is_well(each)]
             return bool(items) and len(well) == len(items), f"{len(well)} of {len(items)} in Run" + (f"; {', '.join(busy[:4])}" if busy else "")
 
         self.wait("reaching Run", done)
 
     def healthy(self) -> list[bool]:
         """Whether each service has all its instances in service."""
-        return [_well(each) and each["status"]["ready"] == f"{each['spec'].get('replicas', 1)}/{each['spec'].get('replicas', 1)}" for each in self.services()]
+        return [is_well(each) and each["status"]["ready"] == f"{each['spec'].get('replicas', 1)}/{each['spec'].get('replicas', 1)}" for each in self.services()]
 
     def show(self) -> None:
         """Which services exist, at which version, in which state."""
@@ -110,7 +124,7 @@ class Demo:
     def update(self, name: str, version: str) -> None:
         """Change the image of one service and watch the rolling update."""
         say(f"Rolling update of {name} to {version}: a new instance enters service before an old one leaves")
-        template = self._service(name)["spec"]["template"]
+        template = self.service(name)["spec"]["template"]
         container = template["spec"]["containers"][0]
         container["image"] = container["image"].partition(":")[0] + f":{version}"
         patch = json.dumps({"spec": {"template": template}})
@@ -119,7 +133,7 @@ class Demo:
 
     def scale(self, name: str, by: int) -> None:
         """Scale one service out with plain kubectl."""
-        wanted = self._service(name)["spec"].get("replicas", 1) + by
+        wanted = self.service(name)["spec"].get("replicas", 1) + by
         say(f"Scaling {name} to {wanted}")
         self.kubectl("scale", f"managedservice/{name}", "-n", self.namespace, f"--replicas={wanted}", show=True)
         self.settled()
@@ -140,7 +154,8 @@ class Demo:
         self.wait("replacing the pods", healed)
         self.settled()
 
-    def _service(self, name: str) -> dict[str, Any]:
+    def service(self, name: str) -> dict[str, Any]:
+        """One ManagedService as it is now."""
         found: dict[str, Any] = json.loads(self.kubectl("get", "managedservice", name, "-n", self.namespace, "-o", "json"))
         return found
 
@@ -150,7 +165,8 @@ def say(text: str) -> None:
     print(f"\n==> {text}", flush=True)
 
 
-def _well(service: dict[str, Any]) -> bool:
+def is_well(service: dict[str, Any]) -> bool:
+    """Whether it is in Run and ready, as its status says of what was declared last."""
     status = service.get("status", {})
     ready = any(each["type"] == "Ready" and each["status"] == "True" for each in status.get("conditions", ()))
     return ready and status.get("phase") == "Run" and status.get("observedGeneration") == service["metadata"]["generation"]
