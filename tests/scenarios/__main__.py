@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Play schedules by their seeds: one with all that happens in it, or thousands of them on all cores.
 
-`make scenario SEED=17` and `make scenarios-long SEEDS=10000 FIRST=1000` call it.
+`make scenario SEED=17` and `make scenarios-long SEEDS=10000 FIRST=1000` call it. `--specs 10000` compares plans with deeds instead, one random
+service after the other.
 """
 
 import argparse
@@ -9,9 +10,11 @@ import os
 import sys
 import time
 import traceback
+from collections import Counter
 from multiprocessing import Pool
 from typing import NamedTuple
 
+from scenarios.foresight import by_wish
 from scenarios.schedules import run, schedule
 from scenarios.world import World
 
@@ -63,14 +66,44 @@ def play_all(first: int, count: int) -> int:
     return int(failed > 0)
 
 
+def foreseen(seed: int) -> tuple[int, Counter[str], str]:
+    """Compare plans and deeds along one seed; the last of the answer is what was wrong."""
+    try:
+        return seed, by_wish(seed), ""
+    except Exception as error:  # noqa: BLE001  as above
+        return seed, Counter(), f"{type(error).__name__}: {error}"[:1000] + "".join(f"\n  {note}" for note in error.__notes__)
+
+
+def foresee_all(first: int, count: int, jobs: int) -> int:
+    """Compare along many seeds; print what differs, and how much was compared."""
+    begun, failed, tally = time.monotonic(), 0, Counter[str]()
+    with Pool(jobs) as pool:
+        for seed, met, problem in pool.imap_unordered(foreseen, range(first, first + count), chunksize=5):
+            tally += met
+            if problem:
+                failed += 1
+                print(f"DIFFERS {problem}\n  replay: PYTHONPATH=tests python -m scenarios --specs 1 --first {seed}", flush=True)
+            if tally["seeds"] % 500 == 0:
+                print(f"{tally['seeds']} of {count} seeds, {failed} differ, {time.monotonic() - begun:.0f} s", flush=True)
+    for kind, number in sorted(tally.items()):
+        print(f"  {number:>9,} {kind}")
+    plans, last = tally["scenarios"], first + count - 1
+    print(f"seeds {first} to {last}: {tally['specs']:,} specs, {plans:,} plans compared with what was done, {failed} differ, {time.monotonic() - begun:.0f} s")
+    return int(failed > 0)
+
+
 def main() -> int:
     """Parse the command line."""
     parser = argparse.ArgumentParser(prog="scenarios", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--seed", type=int, help="play this one and print what was written")
     which.add_argument("--seeds", type=int, help="play so many")
+    which.add_argument("--specs", type=int, help="compare plans with deeds for so many random services")
     parser.add_argument("--first", type=int, default=0, help="the first of them (default 0)")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes of --specs (default: all cores)")
     options = parser.parse_args()
+    if options.specs is not None:
+        return foresee_all(options.first, options.specs, options.jobs)
     return show(options.seed) if options.seed is not None else play_all(options.first, options.seeds)
 
 

@@ -9,12 +9,13 @@ the clock that is decided by, no time passes between the two.
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from random import Random
 from typing import Any
 
 import msgspec
+from scenarios.strategies import STRATEGIES, rollout
 from scenarios.world import NAMESPACE, listen_for_errors, service
 
 from drover_controllers.service import CONTROLLER
@@ -147,9 +148,10 @@ def compare(plan: Json, step: Step) -> None:
         json.loads(request.body) for request, _ in asked
     ]
     done = _folded([(as_told(request), code) for request, code in mine if is_effect(request)])
+    stored = [request for request, _ in mine if "dryRun" not in request.query]
     for part in plan["stages"]:
         if part["does"] == "Remember":
-            _compare_memory(part["status"], [request for request, _ in mine if "dryRun" not in request.query])
+            _compare_memory(part["status"], stored.pop(0))
         if part["does"] != "Act":
             continue
         wanted = [foretold_write(each) for each in part["actions"]]
@@ -174,10 +176,10 @@ def _folded(done: list[tuple[Json, int]]) -> list[tuple[Json, int]]:
     return folded
 
 
-def _compare_memory(told: Json, writes: list[Request]) -> None:
-    """It is stored before anything is done."""
-    assert is_status(writes[0])
-    status = json.loads(writes[0].body)["status"]
+def _compare_memory(told: Json, write: Request) -> None:
+    """It is stored before anything is done; where a rollout gets two steps further at once, in two writes."""
+    assert is_status(write)
+    status = json.loads(write.body)["status"]
     assert told == {key: status[key] for key in told}
 
 
@@ -190,22 +192,29 @@ def ids(plan: Json) -> Json:
 class Flow:
     """One cluster from one seed: acts of people and of chance, and between them the operator, until somebody looks."""
 
-    def __init__(self, seed: int, looks: int, tally: Counter[str]) -> None:
+    def __init__(self, seed: int, looks: int, tally: Counter[str], acts: Sequence[str] = ()) -> None:
         self.chance = Random(seed)
         self.tally = tally
         self.trail: list[str] = []
+        self._acts = acts or ANYTHING
         self._looks = looks
         self._seed = seed
         self._rotation = 0
         self._image = dict.fromkeys(NAMES, 1)
         self._spec: dict[str, Json] = {name: self._begin() for name in NAMES}
+        self._specs: set[tuple[str, int]] = set()
 
     def _begin(self) -> Json:
         chance = self.chance
         surge, unavailable = chance.choice([("25%", 0), (1, 0), (0, 1), (2, 1), ("100%", 0), ("50%", "50%")])
         rolling = {"maxSurge": surge, "maxUnavailable": unavailable, "minReady": chance.choice(["0s", "0s", "2s"])}
         restart = {"settle": chance.choice(["0s", "2s", "2s"]), "drainTimeout": chance.choice(["0s", "30s"])}
-        return {"replicas": chance.randint(1, 6), "rollout": {"progressDeadline": "30s", "rolling": rolling}, "restart": restart, "revisionHistoryLimit": 1}
+        return {"replicas": chance.randint(1, 6), "rollout": self._waves(rolling), "restart": restart, "revisionHistoryLimit": 1}
+
+    def _waves(self, rolling: Json) -> Json:
+        """Any strategy with settings by chance; how instances are replaced on the way stays as it was."""
+        name = self.chance.choice(list(STRATEGIES))
+        return rollout(name, STRATEGIES[name].by_chance(self.chance), progressDeadline="30s", rolling=rolling)
 
     def play(self) -> None:
         listen_for_errors()
@@ -225,6 +234,7 @@ class Flow:
         finally:
             self._actors.thaw()
             await self.cluster.stop()
+            self.tally["specs"] += len(self._specs)
 
     async def _free(self) -> None:
         """The operator works, or is away, while something happens."""
@@ -247,7 +257,9 @@ class Flow:
         transport = self.cluster.transport()
         transport.faults.latency = 0.0
         client = Client(transport)
-        plans = [await self._plan(client, name) for name in NAMES if self.cluster.find("managedservices", NAMESPACE, name)]
+        found = [item["metadata"] for name in NAMES if (item := self.cluster.find("managedservices", NAMESPACE, name))]
+        self._specs |= {(each["uid"], each["generation"]) for each in found}
+        plans = [await self._plan(client, each["name"]) for each in found]
         for plan in plans:
             if self.chance.random() < REPORTED:
                 await self._replay(client, plan)
@@ -290,14 +302,16 @@ class Flow:
         }
         self.tally.update({"scenarios", *(each for each in does if each != "Act"), *acts})
         self.tally["with effects"] += bool(acts)
+        self.tally[f"{self._spec[plan['name']]['rollout']['type']} with effects"] += bool(acts)
         self.tally["several stages"] += does.count("Act") > 1
         self.tally["nothing to do"] += plan["nothingToDo"]
         self.tally["waits"] += bool(plan["waits"])
+        self.tally.update({each["reason"] for each in plan["waits"]})
 
     # -- what people and chance do
     def _act(self) -> None:
         name = self.chance.choice(("web", "web", "web", "api"))
-        what = self.chance.choice([*ACTS, "ports", *["image", "scale", "all well"] * OFTEN])
+        what = self.chance.choice(self._acts)
         self.trail.append(f"{what} {name}")
         try:
             ACTS[what](self, name)
@@ -327,6 +341,23 @@ class Flow:
             self.cluster.node_up(f"node-{number}")
         self._spec[name] |= {"paused": False, "pin": None}
         self._image_of(name)
+
+    def _strategy(self, name: str) -> None:
+        self._apply(name, rollout=self._waves(self._spec[name]["rollout"]["rolling"]))
+
+    def _hand(self, name: str, **notes: str | None) -> None:
+        """What the verbs that steer write."""
+        self.cluster.patch("managedservices", NAMESPACE, name, {"metadata": {"annotations": {f"drover.dev/{key}": note for key, note in notes.items()}}})
+
+    def _promote(self, name: str) -> None:
+        memory = self.cluster.get("managedservices", NAMESPACE, name)["status"]["rollout"]
+        self._hand(name, promoted=f"{memory['target']}/{memory.get('step', 0) + self.chance.choice((1, 1, 100))}/{memory['begunAt']}")
+
+    def _abort(self, name: str) -> None:
+        self._hand(name, aborted=self.cluster.get("managedservices", NAMESPACE, name)["status"]["rollout"]["target"])
+
+    def _retry(self, name: str) -> None:
+        self._hand(name, aborted=None, retried=str(self.cluster.now()))
 
     def _pod(self, name: str) -> str:
         return self.chance.choice([p["metadata"]["name"] for p in self.cluster.objects("pods", NAMESPACE) if p["metadata"]["name"].startswith(f"{name}-")])
@@ -364,6 +395,10 @@ ACTS: dict[str, Callable[[Flow, str], None]] = {
     "scale": lambda flow, name: flow._apply(name, replicas=flow.chance.randint(0, 7)),
     "pause": lambda flow, name: flow._apply(name, paused=flow.chance.random() < 0.5),
     "pin": Flow._pin,
+    "strategy": Flow._strategy,
+    "promote": Flow._promote,
+    "abort": Flow._abort,
+    "retry": Flow._retry,
     "version": Flow._rename,
     "secret": Flow._rotate,
     "ports": lambda flow, name: flow._apply(name, ports=flow.chance.choice([[], [], [{"name": "http", "port": 80}], [{"name": "web", "port": 81}]])),
@@ -387,3 +422,19 @@ ACTS: dict[str, Callable[[Flow, str], None]] = {
     "rival": Flow._rival,
     "all well": Flow._all_well,
 }
+ANYTHING = (*ACTS, "ports", *("image", "scale", "all well", "promote") * OFTEN)
+# What people do to a spec and to a rollout, and nothing else: no faults. Changes of the template come most often, because they begin a rollout.
+WISHES = (*("all well", "scale", "promote") * 4, *("image", "pin", "strategy") * 2, "bad image", "pause", "abort", "retry", "refused", "secret")
+LOOKS_AT_A_SPEC = 12
+
+
+def by_wish(seed: int) -> Counter[str]:
+    """Random specs of every strategy, and what people then change, scale, pin and steer: each look is compared. An error tells what happened."""
+    tally: Counter[str] = Counter({"seeds": 1})
+    flow = Flow(seed, LOOKS_AT_A_SPEC, tally, WISHES)
+    try:
+        flow.play()
+    except BaseException as error:
+        error.add_note(f"seed {seed}: {'; '.join(flow.trail)}")
+        raise
+    return tally

@@ -11,7 +11,9 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from scenarios.foresight import Flow, compare
+from scenarios.foresight import Flow, by_wish, compare
+from scenarios.ledger import tally as note
+from scenarios.strategies import STRATEGIES
 
 from drover_operator.kube.transport import Request
 
@@ -57,6 +59,31 @@ def test_what_is_planned_is_what_is_done(group: int) -> None:
     print(f"seeds {seeds.start} to {seeds.stop - 1}: {dict(sorted(tally.items()))}")
     missing = {kind: (tally[kind], floor) for kind, floor in FLOORS.items() if tally[kind] < floor}
     assert not missing or "SEED" in os.environ, missing
+
+
+SPECS = int(os.environ.get("SPECS", "50"))  # seeds; `python -m scenarios --specs 10000` plays as many on all cores, and names those that fail
+# How often each must have been met by 60 seeds, at the least: whoever adds a strategy sees here whether specs by chance bring it about.
+MET = {
+    **{f"{name} with effects": 20 for name in STRATEGIES},
+    "specs": 200,  # generations that somebody looked at
+    "several stages": 60,
+    "create pods": 50,
+    "delete pods": 20,
+    "patch pods/status": 8,
+    "HoldsAtStep": 4,
+    "WaitsForPromotion": 4,
+    "WaitsForOldVersion": 15,
+    "WaitsForBudget": 4,
+}
+
+
+def test_random_specs_of_every_strategy_go_as_planned() -> None:
+    """Templates, replicas, pins and strategies change by chance, and people promote, abort and try again; there are no faults."""
+    met: Counter[str] = sum((by_wish(seed) for seed in range(SPECS)), Counter())
+    note(specs_foretold=met["specs"], plans_compared=met["scenarios"])
+    print(f"seeds 0 to {SPECS - 1}: {dict(sorted(met.items()))}")
+    few = {kind: (met[kind], floor) for kind, floor in MET.items() if 60 * met[kind] < floor * SPECS}
+    assert not few, few
 
 
 def step(*requests: tuple[str, str, Any]) -> Any:
