@@ -33,7 +33,8 @@ def _kind(spec: Node) -> str:
     names, version = spec["names"], spec["versions"][0]
     tree = version["schema"]["openAPIV3Schema"]
     short = ", ".join(f"`{each}`" for each in (*names["shortNames"], *names["categories"]))
-    facts = [f"`{spec['group']}/{version['name']}`, {spec['scope'].lower()}; short names {short}; subresources {', '.join(sorted(version['subresources']))}."]
+    below = ", ".join(sorted(version.get("subresources", ()))) or "none"
+    facts = [f"`{spec['group']}/{version['name']}`, {spec['scope'].lower()}; short names {short}; subresources: {below}."]
     if fields := version.get("selectableFields"):
         facts.append("Field selectors: " + ", ".join(f"`{each['jsonPath'].removeprefix('.')}`" for each in fields) + ".")
     lines = ["", f"## {names['kind']}", "", tree.get("description", ""), "", " ".join(facts), *_columns(version), *_rules(tree)]

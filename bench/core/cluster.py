@@ -42,8 +42,8 @@ class Cluster:
     writes: int = 0  # to anything but Leases and ConfigMaps
 
     def places(self, plural: str) -> list[Place]:
-        """All objects of that plural, those of one service side by side."""
-        return [(number, inner) for number in range(self.services) for inner in range(len(self.whole[plural]))]
+        """All objects of that plural, those of one service side by side; none of what a settled service does not have."""
+        return [(number, inner) for number in range(self.services) for inner in range(len(self.whole.get(plural, ())))]
 
     def show(self, plural: str, place: Place, *, brief: bool = False) -> bytes:
         """One object as it is now."""

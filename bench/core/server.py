@@ -26,6 +26,10 @@ LISTED = {  # plural: where it is
     "endpointslices": "/apis/discovery.k8s.io/v1",
     "poddisruptionbudgets": "/apis/policy/v1",
     "controllerrevisions": "/apis/apps/v1",
+    "jobs": "/apis/batch/v1",
+    "httproutes": "/apis/gateway.networking.k8s.io/v1",
+    "releasegates": "/apis/drover.dev/v1alpha1",
+    "maintenancewindows": "/apis/drover.dev/v1alpha1",
 }
 KEPT = (
     "/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases",

@@ -43,6 +43,10 @@ def canary(*steps: Body) -> Body:
     return {"type": "Canary", "canary": {"steps": list(steps)}}
 
 
+def colours(**fields: Any) -> Body:
+    return {"type": "BlueGreen", "blueGreen": fields}
+
+
 def rolling(**fields: Any) -> Body:
     return {"type": "Rolling", "rolling": fields}
 
@@ -98,6 +102,13 @@ REFUSED: list[tuple[str, Any, tuple[str, ...]]] = [
     ("spec.rollout", canary({"weight": 5, "hold": "169h"}), ("must be between 0s and 168h, not 169h",)),
     ("spec.rollout", canary({"weight": 5, "hold": "later"}), ("spec.rollout.canary.steps[0].hold", '"later"', "should match")),
     ("spec.rollout", canary(*[{"weight": 5}] * 21), ("spec.rollout.canary.steps", "at most 20")),
+    ("spec.rollout", {"mainFlowTest": {}}, ("spec.rollout.mainFlowTest must have exactly one of `job` and `waived`",)),
+    ("spec.rollout", {"mainFlowTest": {"waived": ""}}, ("spec.rollout.mainFlowTest.waived", "at least 1")),
+    ("spec.rollout", colours(keepFor="169h"), ("spec.rollout.blueGreen.keepFor must be between 0s and 168h, not 169h",)),
+    ("spec.rollout", {"gates": ["a", "a"]}, ("spec.rollout.gates[1]", "Duplicate value", '"a"')),
+    ("spec.rollout", {"gates": ["a.b"]}, ("spec.rollout.gates[0]", '"a.b"', "should match")),
+    ("spec.traffic", {}, ("spec.traffic.route", "Required")),
+    ("spec.traffic", {"route": {"name": "a"}, "settle": "11m"}, ("spec.traffic.settle must be between 0s and 10m, not 11m",)),
     ("spec.rollout", {"progressDeadline": "9s"}, ("spec.rollout.progressDeadline must be between 10s and 24h, not 9s",)),
     ("spec.rollout", {"progressDeadline": "25h"}, ("spec.rollout.progressDeadline must be between 10s and 24h, not 25h",)),
     ("spec.restart", {"drainTimeout": "61m"}, ("spec.restart.drainTimeout must be between 0s and 1h, not 61m",)),
@@ -111,7 +122,8 @@ REFUSED: list[tuple[str, Any, tuple[str, ...]]] = [
     ("spec.mode", "Pet", ("spec.mode 'Pet' is not supported",)),
     ("spec.mode", "Cow", ("spec.mode", '"Cow"', '"Cattle"')),
     ("spec.environment", "Prod", ("spec.environment", '"Prod"', '"Production"')),
-    ("spec.environment", "Production", ("spec.environment is Production", "drover.dev/environment", "not set")),
+    ("spec.environment", "Test", ("spec.environment is Test", "drover.dev/environment", "not set")),
+    ("spec.environment", "Production", ("spec.environment is Production", "spec.rollout.mainFlowTest.job", "`waived`")),
     ("spec.ports", [{"name": "a", "port": 1}, {"name": "a", "port": 2}], ("spec.ports[1]", "Duplicate value", '"a"')),
     ("spec.ports", [{"name": "UPPER", "port": 1}], ("spec.ports[0].name", '"UPPER"', "should match")),
     ("spec.ports", [{"name": "a", "port": 70000}], ("spec.ports[0].port", "70000", "65535")),
@@ -138,6 +150,9 @@ ACCEPTED: list[tuple[str, Any]] = [
     ("spec.rollout", {"type": "Recreate"}),
     ("spec.rollout", {"type": "Recreate", "recreate": {"acknowledge": "announced for Sunday night"}}),
     ("spec.rollout", {"progressDeadline": "24h"}),
+    ("spec.rollout", {"type": "BlueGreen"}),
+    ("spec.rollout", {**colours(keepFor="168h", autoPromote=True, gates=["a"]), "gates": ["b"], "mainFlowTest": {"waived": "a table"}}),
+    ("spec.traffic", {"route": {"name": "shop.example", "rule": "app"}, "settle": "0s"}),
     ("spec.restart", {"drainTimeout": "0s", "settle": "0s"}),
     ("spec.restart", {"drainTimeout": "1h", "settle": "5m"}),
     ("spec.scaling", {"min": 2, "max": 2}),
@@ -179,7 +194,8 @@ def test_defaults(room: Space) -> None:
     assert spec["template"] == body["spec"]["template"]
     body["spec"] |= {"rollout": {"rolling": {}}, "restart": {}, "healthCheck": HTTP}
     spec = room.kube.call("post", path("managedservices", room.name), body, query={"dryRun": "All"})["spec"]
-    assert spec["rollout"] == {"type": "Rolling", "progressDeadline": "10m", "rolling": {"maxSurge": "25%", "maxUnavailable": 0, "minReady": "0s"}}
+    rolling = {"maxSurge": "25%", "maxUnavailable": 0, "minReady": "0s"}
+    assert spec["rollout"] == {"type": "Rolling", "progressDeadline": "10m", "rolling": rolling, "gates": []}
     assert spec["restart"] == {"drainTimeout": "30s", "settle": "2s"}
     bounds = {"interval": "5s", "timeout": "5s", "unhealthyThreshold": 3, "healthyThreshold": 2}
     assert spec["healthCheck"] == {"http": {"port": 8080, "path": "/"}, **bounds}

@@ -37,6 +37,9 @@ def conditions(**changed: dict[str, Any]) -> list[dict[str, Any]]:
     return list((usual | changed).values())
 
 
+WAIVED = {"mainFlowTest": {"waived": "a sample"}}  # as Production asks for
+
+
 def instances(service: str, revision: str, version: str, *states: str, first: int = 0, reason: str = "", restarts: int = 0) -> list[dict[str, Any]]:
     return [
         {
@@ -60,7 +63,7 @@ def service(name: str = "checkout", *, namespace: str = "shop", generation: int 
     known = {"phase": "Run", "phaseSince": ago(minutes=2), "observedGeneration": 4, "ready": "3/3", "upToDate": "3/3", "conditions": conditions()}
     wire = {
         "metadata": {"name": name, "namespace": namespace, "generation": generation, "creationTimestamp": ago(days=3, hours=2)},
-        "spec": {"criticality": "Vital", "environment": "Production", "template": {}, "replicas": 3, **(spec or {})},
+        "spec": {"criticality": "Vital", "environment": "Production", "template": {}, "replicas": 3, "rollout": WAIVED, **(spec or {})},
         "status": {**known, "summary": "Healthy", "version": "1.2.0", **status} if status.get("phase", "") is not None else {},
     }
     return msgspec.json.decode(msgspec.json.encode(wire), type=ManagedService)

@@ -144,7 +144,7 @@ def without_pin(body: Json) -> Json:
 
 
 def of_tomorrow(body: Json) -> Json:
-    properties(body)["traffic"] = {"type": "object"}
+    properties(body)["tomorrow"] = {"type": "object"}
     return body
 
 
@@ -189,7 +189,7 @@ CASES: tuple[tuple[str, Callable[[Facts], Facts], str, Level, str, bool], ...] =
     ("the namespace may not be read", found("namespace/drover-system", unread=DENIED), "namespace", Level.SKIPPED, DENIED, False),
     ("no CRD", found(CRD), "definitions", Level.PROBLEM, "is not installed", True),
     ("an older CRD: what it lacks is named", found(CRD, without_pin), "definitions", Level.PROBLEM, "is older and lacks .spec.pin", True),
-    ("a newer CRD is never taken back", found(CRD, of_tomorrow), "definitions", Level.WARNING, "does not know: .spec.traffic", False),
+    ("a newer CRD is never taken back", found(CRD, of_tomorrow), "definitions", Level.WARNING, "does not know: .spec.tomorrow", False),
     ("the same fields, another bound", found(CRD, other_bound), "definitions", Level.PROBLEM, "differs at .properties.spec.properties.replicas.maximum", True),
     ("a CRD that is not served", found(CRD, not_established), "definitions", Level.PROBLEM, "is not served yet", False),
     ("CRDs may not be read", found(CRD, unread=DENIED), "definitions", Level.SKIPPED, DENIED, False),

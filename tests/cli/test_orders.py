@@ -168,7 +168,44 @@ DONE: list[tuple[str, str, Json, Json, str, Json, Json]] = [
         {},
         {"drover.dev/aborted": None, "drover.dev/retried": MOMENT},
     ),
-]
+    (
+        "freeze until a time: what was lifted is frozen again",
+        "freeze",
+        {"seconds": 86_400.0},
+        service(notes={"drover.dev/thawed": "2026-03-01T13:00:00Z"}),
+        "freeze until 2026-03-02T12:00:00Z",
+        {},
+        {"drover.dev/frozen": "2026-03-02T12:00:00Z", "drover.dev/thawed": None},
+    ),
+    (
+        "freeze for longer than before: the later word counts",
+        "freeze",
+        {"seconds": 5400.0},
+        service(notes={"drover.dev/frozen": "2026-03-01T12:30:00Z"}),
+        "freeze until 2026-03-01T13:30:00Z",
+        {},
+        {"drover.dev/frozen": "2026-03-01T13:30:00Z", "drover.dev/thawed": None},
+    ),
+    (
+        "unfreeze lifts what was frozen by hand, and nothing of the calendar",
+        "unfreeze",
+        {},
+        service(notes={"drover.dev/frozen": "2026-03-02T12:00:00Z"}),
+        "unfreeze",
+        {},
+        {"drover.dev/frozen": None},
+    ),
+    (
+        "unfreeze for a time lifts every freeze, also where none is by hand",
+        "unfreeze",
+        {"seconds": 7200.0},
+        service(),
+        "unfreeze until 2026-03-01T14:00:00Z",
+        {},
+        {"drover.dev/frozen": None, "drover.dev/thawed": "2026-03-01T14:00:00Z"},
+    ),
+    ("a pinned service may be frozen as well", "freeze", {"seconds": 60.0}, service(**PINNED), "freeze until 2026-03-01T12:01:00Z", {}, {"drover.dev/frozen": "2026-03-01T12:01:00Z", "drover.dev/thawed": None}),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("why", "verb", "asked", "body", "record", "spec", "notes"), DONE, ids=[row[0] for row in DONE])
@@ -193,6 +230,26 @@ SAID = [
     ("promote", {"full": True}, service(status=rolling(0, 3)), "promoted past all 3 steps on the way to cart-r4"),
     ("abort", {}, service(status=rolling()), "aborted the rollout to cart-r4: cart-r3 serves again"),
     ("retry", {}, service(notes={"drover.dev/aborted": "cart-r4"}), "lets cart-r4 be tried again"),
+    (
+        "freeze",
+        {"seconds": 3600.0},
+        service(),
+        "is frozen until 2026-03-01T13:00:00Z: no update of it begins or goes on; repair, scaling and going back do",
+    ),
+    (
+        "freeze",
+        {"seconds": 60.0},
+        service(paused=True),
+        "is frozen until 2026-03-01T12:01:00Z: no update of it begins or goes on; repair, scaling and going back do",
+    ),
+    ("unfreeze", {}, service(notes={"drover.dev/frozen": MOMENT}), "is not frozen by hand any more"),
+    ("unfreeze", {"seconds": 3600.0}, service(), "heeds no freeze until 2026-03-01T13:00:00Z"),
+    (
+        "abort",
+        {},
+        service(status=rolling(), paused=True),
+        "aborted the rollout to cart-r4: cart-r3 serves again",
+    ),  # a pause does not keep a bad version in place
     (
         "restart",
         {},
@@ -243,6 +300,7 @@ ALREADY: list[tuple[str, str, Json, Json, str]] = [
     ("all steps are passed, and that was asked for", "promote", {"full": True}, service(status=rolling(3, 3)), "is already promoted past all 3 steps"),
     ("aborted, and not seen yet", "abort", {}, service(status=rolling(), notes={"drover.dev/aborted": "cart-r4"}), "has already aborted the rollout to cart-r4"),
     ("aborted, and gone back", "abort", {}, service(status=ABORTED, notes={"drover.dev/aborted": "cart-r4"}), "has already aborted the rollout to cart-r4"),
+    ("no freeze by hand: that of the calendar is another thing", "unfreeze", {}, service(), "is not frozen by hand; --for lifts the freezes of MaintenanceWindows for a while"),
     ("nothing failed", "retry", {}, service(status=AT_REST), "has nothing to try again: no revision of it is blocked or aborted"),
 ]  # fmt: skip
 
@@ -262,6 +320,7 @@ FIRST = "status.rollout.stable is empty, nothing has served before 'cart-r4' tha
 UNSEEN = "status.rollout.target is empty, no operator has looked at it yet; is it running?"
 REFUSED: list[tuple[str, str, Json, Json, str]] = [
     ("it is being deleted", "pause", {}, service(deleted=True), "it is being deleted"),
+    ("what is being deleted is not frozen either", "freeze", {"seconds": 60.0}, service(deleted=True), "it is being deleted"),
     ("a restart under a pin would do nothing", "restart", {}, service(**PINNED), HELD),
     ("so would a promotion", "promote", {}, service(status=rolling(0, 3), **PINNED), HELD),
     ("so would an abort", "abort", {}, service(status=rolling(), **PINNED), HELD),

@@ -200,7 +200,11 @@ def test_wrong_usage(why: str, words: list[str], message: str, run: Run):
 
 FILES = [
     ("a file that is not there", None, "No such file or directory\n"),
-    ("a kind that is not simulated", {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j"}}, "error: -f: Job of batch/v1 is not simulated\n"),
+    (
+        "a kind that is not simulated",
+        {"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "j"}},
+        "error: -f: CronJob of batch/v1 is not simulated\n",
+    ),
     (
         "a Deployment, which has a way in",
         {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"}},

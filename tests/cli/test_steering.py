@@ -147,7 +147,7 @@ def test_an_abort_names_the_revision_and_a_retry_takes_it_back(run: Run) -> None
     target = stored("halt")["status"]["rollout"]["target"]
     code, out, _ = run("abort", "halt")
     assert (code, target != first) == (0, True)
-    assert f"aborted the rollout to {target}: {first} serves again; spec.paused is true, so nothing moves before kubectl drover resume halt -n default" in out
+    assert f"aborted the rollout to {target}: {first} serves again; watch it: " in out, "a pause keeps no bad version in place"
     assert note("halt", "aborted") == target
     assert run("retry", "halt")[:2] == (0, out_of_retry(target))
     assert note("halt", "aborted") is None
@@ -175,6 +175,11 @@ def test_steps_are_passed_by_hand(run: Run) -> None:
 REFUSED = [
     ("a reason of two lines", ["pause", "x", "--reason", "a\nb"], "argument --reason: it has line breaks or control characters: give one plain line"),
     ("a reason that is too long", ["abort", "x", "--reason", "a" * 257], "argument --reason: it has 257 characters, at most 256 are allowed: cut it short"),
+    ("a freeze without an end", ["freeze", "x"], "the following arguments are required: --for"),
+    ("a freeze that is forgotten", ["freeze", "x", "--for", "745h"], "argument --for: '745h' must be from 1m to 744h (31 days)"),
+    ("a freeze that is over before it is seen", ["freeze", "x", "--for", "59s"], "argument --for: '59s' must be from 1m to 744h (31 days)"),
+    ("days are no unit of Kubernetes", ["freeze", "x", "--for", "1d"], "argument --for: '1d' is no duration: give one such as 90m or 24h"),
+    ("a time that is none", ["unfreeze", "x", "--for", "soon"], "argument --for: 'soon' is no duration: give one such as 90m or 24h"),
     ("a step that is no number", ["promote", "x", "--to-step", "two"], "argument --to-step: invalid int value: 'two'"),
     ("a step and all of them", ["promote", "x", "--to-step", "2", "--full"], "argument --full: not allowed with argument --to-step"),
     ("no name", ["restart"], "the following arguments are required: NAME"),
@@ -327,5 +332,6 @@ def test_all_of_these_verbs_have_the_options_in_common() -> None:
     verbs = parser.add_subparsers()
     for verb in entry.STEERING:
         entry.add(verb, verbs)
-        found = parser.parse_args([verb, "cart", "-n", "shop", "--dry-run", "--reason", " why "])
+        needed = ["--for", "1h"] if verb == "freeze" else []
+        found = parser.parse_args([verb, "cart", "-n", "shop", "--dry-run", "--reason", " why ", *needed])
         assert (found.verb, found.name, found.namespace, found.dry_run, found.reason) == (verb, "cart", "shop", True, "why")

@@ -28,6 +28,8 @@ PREFIXES = {
     "leases": "/apis/coordination.k8s.io/v1",
     "events": "/apis/events.k8s.io/v1",
     "managedservices": "/apis/drover.dev/v1alpha1",
+    "releasegates": "/apis/drover.dev/v1alpha1",
+    "maintenancewindows": "/apis/drover.dev/v1alpha1",
 }
 CLUSTER_WIDE = ("namespaces", "nodes")
 PAUSE, PATIENCE = 0.05, 60.0  # seconds between two looks, and in all

@@ -14,6 +14,7 @@ from drover_controllers.service import drain
 from drover_controllers.service.failover import cattle
 
 decide: Any = import_module("drover_controllers.service.decide")  # the package exports functions of these names
+filling: Any = import_module("drover_controllers.service.filling")
 report: Any = import_module("drover_controllers.service.report")
 course: Any = import_module("drover_controllers.service.rollout.course")
 ENOUGH = Limits(states=8000)
@@ -46,7 +47,7 @@ MUTANTS = {
     "ends who serves": Mutant("in", "is in service and ends", patch=(drain, "leave", lambda instance, _now, reason: drain.end(instance, reason))),
     "does not wait for discovery": Mutant("in", "is still listed and ends", patch=(drain, "drained", lambda *_: None)),
     "no budget: all that is too many leaves at once": Mutant(
-        "pause", "0 available, at least 1", patch=(decide, "_within_budget", lambda _draft, victims: victims)
+        "pause", "0 available, at least 1", patch=(filling, "_within_budget", lambda _draft, victims: victims)
     ),
     "no write-ahead": Mutant("create bad", "the goal is not reached", Faults(lost=1), patch=(decide, "_begins", lambda *_: False)),
     "the dead block the name": Mutant("roll 1", "the goal is not reached", Faults(fail=1), patch=(cattle, "predecessor", lambda *_: None)),

@@ -16,7 +16,7 @@ from real.harness.away import Away
 from real.harness.load import Load
 from real.harness.space import NODES, RealSpace
 
-from tools.cluster import real_nodes_lack
+from tools.cluster import real_nodes_lack, router_lacks
 from tools.images import AGENT, sample
 from tools.images import agent as agent_image
 from tools.images import operator as operator_image
@@ -60,7 +60,9 @@ def away(request: pytest.FixtureRequest, images: list[Path], tmp_path_factory: p
 @pytest.fixture(scope="session")
 def plane(away: Away, images: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
     """Two real nodes, with Drover's manifests."""
-    with brought_up(tmp_path_factory.mktemp("real"), prefix=PREFIX, kwok_nodes=0, nodes=NODES, fast=True, images=images, disk=DISK) as found:
+    with brought_up(
+        tmp_path_factory.mktemp("real"), prefix=PREFIX, kwok_nodes=0, nodes=NODES, fast=True, images=images, disk=DISK, router=not router_lacks()
+    ) as found:
         _without_the_installed_operator(found)
         yield found
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from api.harness.waiting import until
 
-from tools.cluster import Cluster
+from tools.cluster import Cluster, router_lacks
 from tools.cluster.cells import cgroups
 from tools.cluster.paths import ROOT, clusters_folder
 
@@ -62,7 +62,7 @@ def _programs() -> list[str]:
             except OSError:
                 continue
             name = Path(words[0].decode(errors="replace")).name
-            if name in ("kubelet", "containerd", "containerd-shim-runc-v2", "kube-proxy", "coredns", "unshare"):
+            if name in ("kubelet", "containerd", "containerd-shim-runc-v2", "kube-proxy", "coredns", "unshare", "contour", "envoy"):
                 found.append(f"{entry.name} {name}")
     return found
 
@@ -81,14 +81,17 @@ def same(before: dict[str, object]) -> None:
 
 @pytest.mark.timeout(300, func_only=True)
 def test_ten_rounds_of_up_damage_and_down() -> None:
-    """Each damage once a round: disk, power, cable, a program."""
-    before = machine()
+    """Each damage once a round: disk, power, cable, a program; in the first round with a router, one of whose programs is killed."""
+    before, with_router = machine(), not router_lacks()
     for number in range(ROUNDS):
         cluster = Cluster(f"test-rounds-{os.getpid()}")
         begun = time.monotonic()
         try:
-            cluster.up(nodes=2, kwok_nodes=0, fast=True, disk="64M")
+            cluster.up(nodes=2, kwok_nodes=0, fast=True, disk="64M", router=with_router and not number)
             up = time.monotonic()
+            if with_router and not number:
+                assert {"contour", "envoy"} <= {each.split()[1] for each in _programs()}, "they would be found"
+                cluster.stop("envoy", kill=True)
             cluster.node("node-b").fill()
             cluster.stop("node-b", kill=True)
             cluster.node("node-a").cut()

@@ -1,9 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Under a steady load of 200 requests a second, each of 50 ms: whatever people do to a service, no client notices."""
 
-import subprocess
-import sys
-
 from api.harness.operators import Operator
 from api.harness.space import live
 from real.harness.load import Load
@@ -58,7 +55,7 @@ def test_a_restart_and_a_canary_by_their_verbs(space: RealSpace, operator: Opera
     space.create(service("shop", replicas=3))
     before = {each["metadata"]["uid"] for each in space.pods("shop")} if space.converged("shop", seconds=60) else set()
     load.start("shop")
-    drover(space, "restart", "shop")
+    space.drover("restart", "shop")
     space.converged("shop", seconds=90)
     assert not before & {each["metadata"]["uid"] for each in space.pods("shop") if live(each)}
     space.patch("shop", {"spec": {"rollout": {"type": "Canary", "canary": {"steps": [{"weight": 25}, {"pause": {}}]}}}})
@@ -68,15 +65,8 @@ def test_a_restart_and_a_canary_by_their_verbs(space: RealSpace, operator: Opera
     line = load.more(4).lines[-3:]
     answers = [sum(each["versions"].get(version, 0) for each in line) for version in ("1.0", "1.1")]
     assert 0.15 < answers[1] / sum(answers) < 0.35, answers
-    drover(space, "promote", "shop", "--reason", "looks good")
+    space.drover("promote", "shop", "--reason", "looks good")
     assert space.converged("shop", seconds=90)["status"]["version"] == "1.1"
     seen = load.more(3)
     print(f"a canary of 25 %: {answers[1]} of {sum(answers)} requests")
     assert seen.failed == (), f"{len(seen.failed)} of {seen.ok + len(seen.failed)}: {seen.failed[:5]}"
-
-
-def drover(space: RealSpace, *words: str) -> None:
-    """A verb of kubectl drover, as a person would give it."""
-    command = [sys.executable, "-m", "drover_operator.cli.main", *words, "-n", space.name, f"--kubeconfig={space.plane.cluster.kubeconfig}"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr

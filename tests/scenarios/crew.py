@@ -9,6 +9,7 @@ from drover_controllers.service import CONTROLLER
 from drover_operator.kube.errors import DroverError
 from drover_operator.kube.transport import Reply, Request
 from drover_operator.runtime.election import Timing
+from drover_operator.runtime.inquiries import Outside
 from drover_operator.runtime.process import Process, Settings
 from drover_operator.testing import Deliver, Host, SimulatedCluster, WatchEvent
 from drover_operator.testing.faults import DEFAULT_LATENCY, Delivery
@@ -43,7 +44,7 @@ class Trouble:
 class Life:
     """One process of an operator, from its start to its end."""
 
-    def __init__(self, cluster: SimulatedCluster, identity: str, random: Random, rate: float) -> None:
+    def __init__(self, cluster: SimulatedCluster, identity: str, random: Random, rate: float, outside: Outside) -> None:
         self.identity = identity
         self.host = Host(rate=rate)
         self.transport = cluster.transport(user="operator")
@@ -52,6 +53,7 @@ class Life:
         self.died_of: BaseException | None = None
         self._cluster = cluster
         self._random = random
+        self._outside = outside
         self.task = self.host.run(self._run())
 
     @property
@@ -77,7 +79,7 @@ class Life:
     async def _run(self) -> None:
         settings = Settings(identity=self.identity, timing=TIMING, workers=4, shell=False)
         try:
-            self.process = Process(self.transport, (CONTROLLER,), settings, clock=self._cluster.now, random=self._random)
+            self.process = Process(self.transport, (CONTROLLER,), settings, clock=self._cluster.now, random=self._random, outside=self._outside)
             await self.process.run()
         except (DroverError, BaseExceptionGroup) as error:
             self.died_of = error
@@ -88,9 +90,11 @@ class Life:
 class Operator:
     """One replica of the operator's Deployment."""
 
-    def __init__(self, cluster: SimulatedCluster, identity: str, random: Random, *, rate: float = 1.0, connect: Callable[[Life], None]) -> None:
+    def __init__(
+        self, cluster: SimulatedCluster, identity: str, random: Random, *, rate: float = 1.0, connect: Callable[[Life], None], outside: Outside
+    ) -> None:
         self.lives: list[Life] = []
-        self._born: Callable[[], Life] = lambda: Life(cluster, f"{identity}-{len(self.lives) + 1}", Random(random.random()), rate)
+        self._born: Callable[[], Life] = lambda: Life(cluster, f"{identity}-{len(self.lives) + 1}", Random(random.random()), rate, outside)
         self._connect = connect
         self._wanted = True
         self._keeper = asyncio.create_task(self._keep())

@@ -98,6 +98,71 @@ async def canary_that_fails(world: World) -> None:
     await world.until(lambda: world.status().get("phase") == "Run" and not world.status().get("plan"))
 
 
+COLOURS = {"type": "BlueGreen", "progressDeadline": "30s", "blueGreen": {"keepFor": "10s"}}
+TEST = {"job": {"template": {"spec": {"containers": [{"name": "test", "image": "test:1"}]}}, "timeout": "20s"}}
+
+
+async def to_the_preview(world: World) -> str:
+    """A second set of full size stands beside the first; returns its revision."""
+    world.bounds(3, 6)
+    world.cluster.apply(service(image="app:2.0", rollout=COLOURS))
+    await world.until(lambda: world.status().get("summary") == "WaitsForPromotion", within=120)
+    return str(world.status()["rollout"]["target"])
+
+
+async def blue_green(world: World) -> None:
+    await to_the_preview(world)
+    promote(world, 1)
+    await world.until(lambda: world.converged() and world.images() == {"app:2.0": 3})
+
+
+async def blue_green_aborted(world: World) -> None:
+    """After the switch."""
+    target = await to_the_preview(world)
+    promote(world, 1)
+    await world.until(lambda: world.status().get("summary") == "HoldsAtStep")
+    by_hand(world, "aborted", target)
+    await world.until(lambda: world.images() == {"app:1.0": 3} and len(world.pods()) == 3 and world.status().get("phase") == "Run")
+
+
+async def main_flow_test(world: World) -> None:
+    world.bounds(3, 4)
+    world.cluster.apply(service(image="app:2.0", rollout={"mainFlowTest": TEST}))
+    await world.until(lambda: world.converged() and world.images() == {"app:2.0": 3})
+
+
+async def main_flow_test_that_fails(world: World) -> None:
+    world.bounds(3, 4)
+    world.cluster.set_image_behaviour("test:1", "fail")
+    world.cluster.apply(service(image="app:2.0", rollout={"mainFlowTest": TEST}))
+    await world.until(lambda: world.status().get("summary") == "RolledBack" and world.images() == {"app:1.0": 3} and len(world.pods()) == 3, within=300)
+    await world.until(lambda: world.status().get("phase") == "Run" and not world.status().get("plan"))
+
+
+ROUTE = {
+    "apiVersion": "gateway.networking.k8s.io/v1",
+    "kind": "HTTPRoute",
+    "metadata": {"name": "shop", "namespace": NAMESPACE},
+    "spec": {"parentRefs": [{"name": "gateway"}], "rules": [{"backendRefs": [{"name": "web", "port": 80, "weight": 1}]}]},
+}
+
+
+async def by_route(world: World) -> None:
+    """A canary whose weights a router gives; nobody but one who matches gets it at first."""
+    world.bounds(3, 6)
+    world.cluster.apply(ROUTE)
+    steps = [{"match": [{"name": "x-cohort", "value": "staff"}], "replicas": 1}, {"weight": 50, "hold": "2s"}]
+    rollout = {"type": "Canary", "progressDeadline": "60s", "canary": {"steps": steps}}
+    world.cluster.apply(service(image="app:2.0", rollout=rollout, traffic={"route": {"name": "shop"}, "settle": "1s"}))
+    await world.until(lambda: world.converged() and world.images() == {"app:2.0": 3} and at_rest(world))
+
+
+def at_rest(world: World) -> bool:
+    """The route is as its owner wrote it, and no Service of a revision is left."""
+    rules = world.cluster.get("httproutes", NAMESPACE, "shop")["spec"]["rules"]
+    return bool(rules == ROUTE["spec"]["rules"]) and len(world.cluster.objects("services", NAMESPACE)) == 1  # type: ignore[index]
+
+
 async def recreate(world: World) -> None:
     world.cluster.apply(service(image="app:2.0", rollout={"type": "Recreate"}))
     await world.until(lambda: world.converged() and world.images() == {"app:2.0": 3})
@@ -138,6 +203,11 @@ FLOWS: dict[str, Flow] = {
     "canary": canary,
     "canary aborted": canary_aborted,
     "canary that fails": canary_that_fails,
+    "blue green": blue_green,
+    "blue green aborted": blue_green_aborted,
+    "main-flow test": main_flow_test,
+    "main-flow test that fails": main_flow_test_that_fails,
+    "canary by route": by_route,
     "recreate": recreate,
     "recreate that fails": recreate_that_fails,
     "pin": pin,

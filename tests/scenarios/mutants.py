@@ -17,6 +17,7 @@ from drover_operator.runtime.guard import WriteGuard
 
 Change = Callable[[Plan], Plan]
 decide: Any = import_module("drover_controllers.service.decide")  # the package exports functions of these names
+filling: Any = import_module("drover_controllers.service.filling")
 report: Any = import_module("drover_controllers.service.report")
 
 
@@ -35,7 +36,7 @@ MUTANTS: dict[str, tuple[str, tuple[Any, ...]]] = {
         "old instances leave at once, not when enough others serve",
         (
             patch.object(decide, "canary", lambda _at, demand, _progressed, way, _counts: {way.target: demand.replicas}),
-            patch.object(decide, "_within_budget", lambda _draft, victims: victims),
+            patch.object(filling, "_within_budget", lambda _draft, victims: victims),
         ),
     ),
     "no settling": (

@@ -13,11 +13,21 @@ from math import ceil
 from random import Random
 from typing import Any
 
-from scenarios.flows import by_hand, promote
+from scenarios.flows import ROUTE, TEST, at_rest, by_hand, promote
+from scenarios.invariants import Json
 from scenarios.troubles import ATTACKS, ON_THE_WAY, attack, peace
 from scenarios.world import NAMESPACE, World, play, service
 
 STEPS = [{"weight": 25, "hold": "5s"}, {"pause": {}}, {"weight": 60}]
+STRATEGIES: dict[str, Json] = {
+    "Rolling": {},
+    "Recreate": {"type": "Recreate"},
+    "Canary": {"type": "Canary", "canary": {"steps": STEPS}},
+    "BlueGreen": {"type": "BlueGreen", "blueGreen": {"keepFor": "10s"}},
+    "Routed": {"type": "Canary", "canary": {"steps": STEPS}},
+    "Tested": {"mainFlowTest": TEST},
+}
+STEPPED = ("Canary", "BlueGreen", "Routed")
 HANDS = ("promote", "abort", "retry")
 DAMAGE = ("evict", "lose a pod", "restart containers", "node down")
 BAD = "app:bad"
@@ -58,10 +68,10 @@ def schedule(seed: int) -> Schedule:
         attacks=tuple(chance.sample(list(ATTACKS), chance.choice((0, 1, 1, 2, 3)))),
         acts=tuple((chance.choice((0.0, 0.5, 2.0, 10.0, 40.0)) * chance.random(), chance.choice(acts)) for _ in range(chance.randint(1, 6))),
         ends_deleted=chance.random() < 0.25,
-        strategy=chance.choice(("Rolling", "Rolling", "Canary", "Canary", "Recreate")),
+        strategy=chance.choice(("Rolling", "Canary", "Canary", "Recreate", "BlueGreen", "BlueGreen", "Routed", "Tested")),
     )
     hands = tuple((chance.choice((0.5, 10.0, 40.0)) * chance.random(), chance.choice(HANDS)) for _ in range(chance.randint(0, 3)))
-    return replace(plan, acts=(*plan.acts, *hands)) if plan.strategy == "Canary" else plan
+    return replace(plan, acts=(*plan.acts, *hands)) if plan.strategy in STEPPED else plan
 
 
 def run(plan: Schedule, prepare: Callable[[World], None] = lambda _: None) -> World:
@@ -83,7 +93,9 @@ class _Run:
         self._chance = Random(plan.seed + 1)
         self._serial = 1
         self._spec: dict[str, Any] = {"replicas": plan.replicas, "image": "app:1", "rollout": {"progressDeadline": self._deadline()}}
-        self._spec["rollout"] |= {"type": plan.strategy} | ({"canary": {"steps": STEPS}} if plan.strategy == "Canary" else {})
+        self._spec["rollout"] |= STRATEGIES[plan.strategy]
+        if plan.strategy == "Routed":
+            self._spec["traffic"] = {"route": {"name": "shop"}, "settle": "1s"}
         self._good = True
 
     def _deadline(self) -> str:
@@ -95,6 +107,8 @@ class _Run:
         world.cluster.set_image_behaviour(BAD, "never-ready")
         for number, rate in enumerate(plan.clocks):
             world.operator("ab"[number], rate=rate)
+        if plan.strategy == "Routed":
+            world.cluster.apply(ROUTE)
         self._apply()
         await world.until(world.converged)
         self._set_bounds()
@@ -127,7 +141,7 @@ class _Run:
             world.cluster.node_up(node)
         if self._spec.get("paused"):
             self._act("resume")
-        if self._plan.strategy == "Canary":
+        if self._plan.strategy in STEPPED:
             self._act("retry")
         await world.until(self._arrived_with_a_hand, PATIENCE + (700.0 if not self._good else 0.0))
         await asyncio.sleep(2 * QUIET)
@@ -140,8 +154,9 @@ class _Run:
     def _set_bounds(self) -> None:
         """Damage from outside may take instances; a wanted change never may, beyond the budget."""
         replicas = [self._plan.replicas, *range(1, 6)] if "scale" in [act for _, act in self._plan.acts] else [self._plan.replicas]
+        whole = self._plan.strategy in ("BlueGreen", "Routed")  # two sets of full size
         damaged = any(act in DAMAGE for _, act in self._plan.acts) or self._plan.strategy == "Recreate"
-        self._world.bounds(0 if damaged else min(each - each // 4 for each in replicas), max(each + ceil(each / 4) for each in replicas))
+        self._world.bounds(0 if damaged else min(each - each // 4 for each in replicas), max(each + (each if whole else ceil(each / 4)) for each in replicas))
 
     def _check_alone(self) -> None:
         """Containers of two versions never run at the same time."""
@@ -210,7 +225,9 @@ class _Run:
     def _check_leftovers(self) -> None:
         cluster = self._world.cluster
         counts = {kind: len(cluster.objects(kind, NAMESPACE)) for kind in ("services", "poddisruptionbudgets", "endpointslices")}
-        assert counts == {"services": 1, "poddisruptionbudgets": 1, "endpointslices": 1}, counts
+        fronts = 2 if self._plan.strategy in ("BlueGreen", "Tested") else 1  # one more for tests
+        assert counts == {"services": fronts, "poddisruptionbudgets": 1, "endpointslices": fronts}, counts
+        assert self._plan.strategy != "Routed" or at_rest(self._world)
         uid = cluster.get("managedservices", NAMESPACE, "web")["metadata"]["uid"]
         orphans = [p["metadata"]["name"] for p in cluster.objects("pods", NAMESPACE) if p["metadata"]["ownerReferences"][0]["uid"] != uid]
         assert not orphans, orphans

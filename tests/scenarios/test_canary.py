@@ -129,6 +129,18 @@ def test_a_promotion_counts_for_one_rollout_alone():
     played(act)
 
 
+def test_a_promotion_does_not_count_for_the_next_version():
+    """What was said of the last canary says nothing of the next one: it begins with its first step, and waits at its pause."""
+
+    async def act(world: World, _: Shares) -> None:
+        await to_the_pause(world)
+        promote(world, len(STEPS))
+        await world.until(lambda: world.converged() and world.images() == {"app:2.0": 3})
+        await to_the_pause(world, "app:3.0")
+
+    played(act)
+
+
 def test_what_failed_is_tried_again_when_somebody_says_so():
     async def act(world: World, _: Shares) -> None:
         world.cluster.set_image_behaviour("app:2.0", "never-ready")

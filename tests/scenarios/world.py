@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A world for scenarios: the simulated cluster, the real operator in it, trouble on the way, and invariants at every instant."""
 
+import asyncio
 import copy
 import logging
 from collections import Counter
@@ -12,6 +13,7 @@ import structlog
 from scenarios.crew import TIMING, Life, Operator, Trouble
 from scenarios.invariants import GATE, NAMESPACE, Invariants, Json, kstatus, leaving
 
+from drover_operator.core.plan import Answer, Ask
 from drover_operator.kube.transport import Reply, Request
 from drover_operator.testing import Deliver, SimulatedCluster, WatchEvent, virtualtime
 from drover_operator.testing.faults import DEFAULT_LATENCY, Delivery
@@ -50,6 +52,8 @@ class World:
         self.write_points = 0
         self.crashed = 0
         self.patience = 1.0  # factor on all waits: what is refused for its fields is tried again after five minutes
+        self.outside: Callable[[Ask], Answer] = lambda ask: Answer(at=ask.at, error="nobody there")
+        self.asked: list[Ask] = []
         self._lag = 0.0
         self._random = Random(seed)
         self._crashes: dict[int, str] = {}
@@ -58,7 +62,7 @@ class World:
     def operator(self, identity: str = "", *, rate: float = 1.0) -> Operator:
         """Start an operator; it is started anew when it crashes or loses its lease, as a kubelet would."""
         name = identity or f"op-{len(self.operators) + 1}"
-        found = Operator(self.cluster, name, Random(self._random.random()), rate=rate, connect=self._connect)
+        found = Operator(self.cluster, name, Random(self._random.random()), rate=rate, connect=self._connect, outside=self._asked)
         self.operators.append(found)
         return found
 
@@ -84,6 +88,12 @@ class World:
         for life in self.lives:
             life.transport.faults.lag = seconds
             life.transport.break_streams()
+
+    async def _asked(self, ask: Ask) -> Answer:
+        """What somebody outside answers, a tenth of a second later."""
+        await asyncio.sleep(0.1)
+        self.asked.append(ask)
+        return self.outside(ask)
 
     def crash_at(self, point: int, when: str) -> None:
         """Kill the process at its n-th write that counts: `before` it arrives, or `after` it was applied and before the reply."""

@@ -29,7 +29,6 @@ WAY = [
         why="a quarter of four is one; the old one that it replaces stays until it serves",
         given=canary(OLD),
         does=("create B-0 [Missing]",),
-        waits=("retire A-3 [WaitsForBudget]",),
         wakes=590,
     ),
     Row(
@@ -43,6 +42,8 @@ WAY = [
         name="a step that is reached is remembered first",
         why="the hold is counted from a time that the next leader knows as well",
         given=canary(QUARTER, progressed=1),
+        waits=("pass step 1 of 3 [HoldsAtStep]",),
+        wakes=300,
         write_ahead=True,
         memory={"step": 0, "target": B},
     ),
@@ -71,6 +72,7 @@ WAY = [
         name="a pause is reached with the weight before it",
         why="it asks for no share of its own",
         given=canary(QUARTER, step=1, progressed=1),
+        waits=("pass step 2 of 3 [WaitsForPromotion]",),
         write_ahead=True,
         memory={"step": 1},
     ),
@@ -85,7 +87,6 @@ WAY = [
         why="one more of the new ones fits into the surge",
         given=canary(QUARTER, step=2, progressed=1),
         does=("create B-1 [Missing]",),
-        waits=("retire A-2 [WaitsForBudget]",),
         wakes=590,
     ),
     Row(
@@ -169,6 +170,7 @@ HAND = [
         why="three of four serve at the old revision: the fourth is made, and the new one leaves when it serves",
         given=canary(QUARTER, memory={"target": "A", "progressed": 3}, notes={ABORTED: B}),
         does=("create A-3 [Missing]",),
+        wakes=590,
     ),
     Row(
         name="an abort of another revision counts for nothing",
@@ -186,6 +188,8 @@ HAND = [
         name="after a pause by the spec a hold begins anew",
         why="nobody looked at the new revision while it was frozen",
         given=canary(QUARTER, progressed=1, reached=200, memory={"paused": True}),
+        waits=("pass step 1 of 3 [HoldsAtStep]",),
+        wakes=300,
         write_ahead=True,
         memory={"paused": False, "step": 0},
     ),
@@ -194,9 +198,9 @@ HAND = [
 TROUBLE = [
     Row(
         name="a lost new one is replaced at its revision",
-        why="the share of the step is what is wanted, whoever is lost",
+        why="the share of the step is what is wanted, whoever is lost; the old revision makes up for it meanwhile",
         given=canary("A-0 A-1 A-2 B-0:Failed", progressed=1, reached=100),
-        does=("create B-0' [Missing]",),
+        does=("create A-3 [Missing]; create B-0' [Missing]",),
         waits=("pass step 1 of 3 [HoldsAtStep]",),
         wakes=200,
     ),
@@ -212,6 +216,8 @@ TROUBLE = [
         name="a sick old revision holds no step up",
         why="the new one may be the cure",
         given=canary("A-0:Suspect A-1:Suspect A-2:Suspect B-0", progressed=1),
+        waits=("pass step 1 of 3 [HoldsAtStep]",),
+        wakes=300,
         write_ahead=True,
         memory={"step": 0, "target": B},
     ),
@@ -231,10 +237,11 @@ TROUBLE = [
     ),
     Row(
         name="a hold that is over waits for its share",
-        why="a new version that fails while it is held gets no more, by however many timers",
+        why="a new version that fails while it is held gets no more, by however many timers; the old one fills in",
         given=canary("A-0 A-1 A-2 B-0:Suspect", progressed=1, reached=400, memory={"startedAt": at(NOW - 5000), "stepAt": at(NOW - 401)}),
         waits=("pass step 1 of 3 [WaitingForHealth]",),
         wakes=500,
+        does=("create A-3 [Missing]",),
     ),
     Row(
         name="a share that does not come back is given up",

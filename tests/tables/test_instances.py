@@ -187,6 +187,7 @@ REPAIR = [
         why="nobody will fill that slot: there is nothing to remember",
         given=given(WHOLE + " B-0:Failed@100", wanted="B", records="AB", blocked={"B": "now"}),
         does=("delete B-0 [Lost]",),
+        wakes=590,
     ),
     Row(
         name="failed ones of nothing wanted go",

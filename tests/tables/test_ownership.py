@@ -206,6 +206,7 @@ HISTORY = [
         why="the block is written on it: forgotten, the bad revision would be tried again",
         given=given("B-0 B-1 B-2", wanted="A", records="ABCD", blocked={"A": "now"}, revisionHistoryLimit=1, memory={"target": "B", "stable": "B"}),
         does=("forget C [HistoryLimit]",),
+        wakes=590,
     ),
     Row(
         name="one that still has an instance stays",

@@ -78,6 +78,7 @@ ROWS = [
         given=rolled("B-0:Starting B-1:Starting", wanted="B", memory={"target": "A"}, blocked={"B": "now"}),
         does=("delete B-1 [Superseded]; delete B-0 [Superseded]",),
         waits=("create instances of A [WaitsForOldVersion]",),
+        wakes=590,
     ),
     Row(
         name="scaling out needs nobody to end",

@@ -365,17 +365,20 @@ BACK = [
         why="B-0 never was in discovery: nobody has to be drained",
         given=given(WHOLE + " B-0:Starting", wanted="B", records="AB", blocked={"B": "now"}),
         does=("delete B-0 [Superseded]",),
+        wakes=590,
     ),
     Row(
         name="going back keeps a bad one that serves until a good one is there",
         why="B-0 is one of three that serve; it leaves when A-2 serves",
         given=given("A-0 A-1 B-0 B-1:Starting", wanted="B", records="AB", blocked={"B": "now"}, memory={"progressed": 2}),
         does=("delete B-1 [Superseded]", "create A-2 [Missing]"),
+        wakes=590,
     ),
     Row(
         name="gone back and left in peace",
         why="the bad revision is blocked under this very spec: it is not tried again",
         given=given(WHOLE, wanted="B", records="AB", blocked={"B": "now"}, memory={"blockedRevision": B}),
+        wakes=590,
     ),
     Row(
         name="a block under another spec does not count",

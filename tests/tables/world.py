@@ -21,7 +21,7 @@ from drover_controllers.service.values import Facts, ServicePlan
 from drover_operator.api.builtin import ControllerRevision, EndpointSlice, Pod, PodDisruptionBudget, Service
 from drover_operator.api.managedservice import ManagedService, ManagedServiceSpec
 from drover_operator.api.resource import CONTROLLER_REVISIONS, DISRUPTION_BUDGETS, ENDPOINT_SLICES, PODS, SERVICES
-from drover_operator.core.plan import Action, Create, Delete, Found, Patch, TryOut, Verdict
+from drover_operator.core.plan import Action, Answer, Create, Delete, Found, Patch, TryOut, Verdict
 
 NOW = 1_800_000_000.0
 LONG = 1000.0  # seconds; a time at which nothing is young any more
@@ -156,6 +156,9 @@ class FakeView:
 
     def verdicts(self, key: Any) -> Mapping[str, Verdict]:
         return self._verdicts
+
+    def answers(self, key: Any) -> Mapping[str, Answer]:
+        return {}
 
     def name(self, derived: str) -> str:
         return derived

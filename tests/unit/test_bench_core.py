@@ -5,6 +5,7 @@ import msgspec
 import pytest
 
 from bench.core.cluster import Cluster
+from bench.core.server import LISTED
 from bench.core.world import ANSWER, POD_BYTES, QUESTION, templates
 from drover_controllers.service import CONTROLLER
 from drover_operator.api.resource import MANAGED_SERVICES
@@ -35,6 +36,12 @@ def test_an_operator_has_nothing_to_write_about_any_service(pods: int):
         told = CONTROLLER.report(facts, plan)
         assert (len(facts.pods), plan.actions, plan.deferred) == (pods, (), ())
         assert told.before == told.status, "the status tells it already"
+
+
+def test_the_server_serves_all_that_an_operator_watches():
+    """What is not served is never synced, and an operator that waits for it decides nothing: there would be nothing to measure."""
+    served = {f"{group}/{plural}" for plural, group in LISTED.items()}
+    assert {each.resource.path() for each in CONTROLLER.watches} <= served
 
 
 def test_pods_are_as_large_as_in_clusters():

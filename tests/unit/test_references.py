@@ -96,18 +96,22 @@ def fields(node: dict[str, Any], path: str) -> Iterator[tuple[str, str]]:
             yield from fields(inner, f"{path}.{name}{mark}") if isinstance(inner, dict) else ()
 
 
+LEAST = {"ManagedService": (200, 30), "ReleaseGate": (40, 10), "MaintenanceWindow": (9, 5)}  # fields and rules, so that none is looked for in vain
+
+
 @pytest.mark.parametrize("definition", DEFINITIONS, ids=lambda each: each.kind)
 def test_every_field_and_every_rule_is_on_the_page(definition: Any):
     tree = crd(definition)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     rows = [
         (path, name) for path, name in fields(tree, definition.kind) if path != definition.kind and ".metadata." not in path.removeprefix(definition.kind)[:10]
     ]
-    assert len(rows) > 100
+    assert len(rows) > LEAST[definition.kind][0]
     missing = [(path, name) for path, name in rows if f"`{name}`" not in section(API, path)]
     assert missing == []
     rules = re.findall(r"'rule': (?:'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\")", repr(tree))
-    assert len(rules) >= 10
-    assert len(re.findall(r"^- `.+`: .+$", API, re.MULTILINE)) == len(rules)
+    assert len(rules) >= LEAST[definition.kind][1]
+    told = [line for path in {definition.kind, *(path for path, _ in rows)} for line in re.findall(r"^- `.+`: .+$", section(API, path), re.MULTILINE)]
+    assert len(told) == len(rules)
 
 
 CELLS: list[tuple[str, dict[str, Any], str]] = [

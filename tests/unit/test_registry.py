@@ -127,6 +127,10 @@ READS = {
     ("discovery.k8s.io", "endpointslices"),
     ("policy", "poddisruptionbudgets"),
     ("apps", "controllerrevisions"),
+    ("batch", "jobs"),
+    ("drover.dev", "releasegates"),
+    ("drover.dev", "maintenancewindows"),
+    ("gateway.networking.k8s.io", "httproutes"),
 }
 WRITES = {
     ("drover.dev", "managedservices", "patch"),
@@ -144,6 +148,9 @@ WRITES = {
     ("apps", "controllerrevisions", "create"),
     ("apps", "controllerrevisions", "delete"),
     ("apps", "controllerrevisions", "patch"),
+    ("batch", "jobs", "create"),
+    ("batch", "jobs", "delete"),
+    ("gateway.networking.k8s.io", "httproutes", "patch"),
     ("events.k8s.io", "events", "create"),
     ("events.k8s.io", "events", "patch"),
 }
@@ -231,7 +238,7 @@ def test_objects_of_others_are_not_looked_at() -> None:
         selector = policies()[name]["matchConstraints"].get("objectSelector")
         assert selector == ({"matchExpressions": [{"key": label, "operator": "Exists"}]} if label else None), name
     unselected = {resource for rule in policies()["drover-fence-7"]["matchConstraints"]["resourceRules"] for resource in rule["resources"]}
-    assert unselected == {"managedservices", "managedservices/status"}, "all of them are ours"
+    assert unselected == {"managedservices", "managedservices/status", "httproutes"}, "ours, and routes, which people write and carry no label of ours"
 
 
 def test_no_policy_can_hold_up_the_cluster() -> None:

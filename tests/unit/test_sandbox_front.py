@@ -4,6 +4,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from drover_operator.testing import SimulatedCluster, virtualtime
 from drover_operator.testing.kinds import BUILT_IN, KINDS
 from drover_operator.testing.sandbox import discovery, furniture, openapi, tables
 from drover_operator.testing.sandbox.columns import BUILT_IN as COLUMNS
+from drover_operator.testing.sandbox.columns import Seen
 from drover_operator.testing.sandbox.front import Front, Watching
 from drover_operator.testing.sandbox.machines import Machines
 from drover_operator.testing.sandbox.offers import OFFERS
@@ -107,7 +109,13 @@ def test_aggregated_discovery_tells_of_our_kind_and_its_scale():
         reply = stage.front.handle(Request(method="GET", path="/apis", headers={"Accept": discovery.AGGREGATED + ",application/json"}))
         assert reply.headers["Content-Type"] == discovery.AGGREGATED
         group = next(each for each in json.loads(reply.body)["items"] if each["metadata"]["name"] == "drover.dev")
-        resource = group["versions"][0]["resources"][0]
+        known = {each["resource"]: each for each in group["versions"][0]["resources"]}
+        assert {name: {below["subresource"] for below in each.get("subresources", ())} for name, each in known.items()} == {
+            "managedservices": {"status", "scale"},
+            "releasegates": set(),
+            "maintenancewindows": set(),
+        }, "nobody tells anything of gates and windows: they have no status"
+        resource = known["managedservices"]
         assert (resource["resource"], resource["scope"], resource["shortNames"], resource["categories"]) == (
             "managedservices",
             "Namespaced",
@@ -192,7 +200,9 @@ def test_our_kind_has_the_columns_of_its_definition():
         await asyncio.sleep(90)
         columns, rows = stage.table(SERVICES)
         assert columns == ["Name", *(column.name for column in MANAGED_SERVICE.columns)]
-        assert rows == [["web", None, None, None, None, None, "Normal", None, None, "90s"]]
+        assert [{name: cell for name, cell in zip(columns, row, strict=True) if cell is not None} for row in rows] == [
+            {"Name": "web", "Criticality": "Normal", "Age": "90s"}
+        ], "what nobody has told is empty"
 
     play(scenario)
 
@@ -201,6 +211,56 @@ def test_our_kind_has_the_columns_of_its_definition():
 def test_every_built_in_kind_has_columns(kind: Any):
     """A kind that is added to the simulator would else show only NAME and AGE."""
     assert kind.resource in COLUMNS
+
+
+def job(name: str, **status: Any) -> dict[str, Any]:
+    spec = {"template": {"spec": {"containers": [{"name": "one", "image": "test:1"}, {"name": "two", "image": "test:2"}]}}}
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name, "namespace": "default"}, "spec": spec, "status": status}
+
+
+def ended(kind: str) -> list[dict[str, Any]]:
+    return [{"type": kind, "status": "True"}]
+
+
+# Why, changes of the Job, and its cells after the name: status, completions, duration.
+JOBS: list[tuple[str, dict[str, Any], tuple[str, str, str]]] = [
+    ("one that has just been made", job("a"), ("Running", "0/1", "")),
+    ("one that runs for a while", job("a", startTime="2026-01-01T00:00:00Z"), ("Running", "0/1", "60s")),
+    (
+        "one that has ended well: its time does not go on",
+        job("a", startTime="2026-01-01T00:00:00Z", completionTime="2026-01-01T00:00:12Z", succeeded=1, conditions=ended("Complete")),
+        ("Complete", "1/1", "12s"),
+    ),
+    ("one that has failed has no time of completion", job("a", startTime="2026-01-01T00:00:00Z", conditions=ended("Failed")), ("Failed", "0/1", "60s")),
+    ("one that is about to fail", job("a", conditions=ended("FailureTarget")), ("FailureTarget", "0/1", "")),
+    ("one that waits", job("a", conditions=ended("Suspended")), ("Suspended", "0/1", "")),
+    ("one that is being deleted", {**job("a"), "metadata": {"name": "a", "deletionTimestamp": "2026-01-01T00:00:00Z"}}, ("Terminating", "0/1", "")),
+    (
+        "one that ended and is being deleted: how it ended says more",
+        {**job("a", conditions=ended("Failed")), "metadata": {"name": "a", "deletionTimestamp": "2026-01-01T00:00:00Z"}},
+        ("Failed", "0/1", ""),
+    ),
+    ("several completions", {**job("a", succeeded=2), "spec": {**job("a")["spec"], "completions": 3, "parallelism": 2}}, ("Running", "2/3", "")),
+    ("several at once, one of which is enough", {**job("a"), "spec": {**job("a")["spec"], "parallelism": 2}}, ("Running", "0/1 of 2", "")),
+]
+
+
+@pytest.mark.parametrize(("why", "item", "cells"), JOBS, ids=[row[0] for row in JOBS])
+def test_a_job_in_a_table(why: str, item: dict[str, Any], cells: tuple[str, str, str]):
+    """As `printJob` of Kubernetes 1.31 and later has it."""
+    columns = COLUMNS["jobs.batch"]
+    assert [each.name for each in columns if not each.wide] == ["Name", "Status", "Completions", "Duration", "Age"]
+    seen = Seen(item, datetime(2026, 1, 1, 0, 1, tzinfo=UTC).timestamp())
+    found = {each.name: each.cell(seen) for each in columns}
+    assert (found["Status"], found["Completions"], found["Duration"]) == cells, why
+    assert (found["Containers"], found["Images"], found["Selector"]) == ("one,two", "test:1,test:2", "<none>")
+
+
+@pytest.mark.parametrize(("spec", "cell"), [({"hostnames": ["a.example", "b.example"]}, '["a.example","b.example"]'), ({}, "")], ids=["two", "none"])
+def test_the_hosts_of_a_route_in_a_table(spec: dict[str, Any], cell: str):
+    """A column of its definition, whose value is a list: the API server shows it as JSON."""
+    seen = Seen({"metadata": {"name": "a"}, "spec": spec}, 0.0)
+    assert {each.name: each.cell(seen) for each in COLUMNS["httproutes.gateway.networking.k8s.io"]} == {"Name": "a", "Hostnames": cell, "Age": "<unknown>"}
 
 
 def test_pods_in_a_table():

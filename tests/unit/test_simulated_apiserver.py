@@ -359,6 +359,8 @@ LISTED: dict[str, Json] = {
     "controllerrevisions": {"data": {"a": 1}, "revision": 1},
     "endpointslices": {"addressType": "IPv4", "endpoints": []},
     "poddisruptionbudgets": {"spec": {"maxUnavailable": 1}},
+    "jobs": {"spec": {"template": {"spec": {"containers": [{"name": "test", "image": "test:1"}]}}}},
+    "httproutes": {"spec": {"rules": [{"backendRefs": [{"name": "web", "port": 80, "weight": 1}]}]}},
     "leases": {"spec": {"holderIdentity": "me"}},
     "resourcequotas": {"spec": {"hard": {"pods": "9"}}},
     "events": {

@@ -22,7 +22,7 @@ SAMPLE = "localhost/drover-sample"
 AGENT = "localhost/drover-agent:0.1.0"
 OPERATOR = "docker.io/library/drover-operator:0.1.0"  # what `drover-operator:0.1.0` in a manifest means
 SHOP, SHOP_VERSIONS = ROOT / "manifests/samples/shop", ("1.0.0", "1.1.0")
-SAMPLE_VERSIONS = ("1.0", "1.1", "2.0", "broken")
+SAMPLE_VERSIONS = ("1.0", "1.1", "2.0", "broken", "faulty", "crashing")
 PYTHON = ("python3", "ca-certificates")  # no shell
 FILES = {
     "/etc/passwd": "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/bin/false\n",

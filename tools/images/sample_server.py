@@ -3,6 +3,8 @@
 
 `/` says which version of which pod answered, after `?wait=SECONDS`; `/healthz` is 200 until `/sick` is asked for; `/load` is the number of
 requests that are being answered; `/exit` ends the process at once. On SIGTERM it stops taking requests and finishes those it has.
+
+Some versions are bad ones: `broken` does not start, `faulty` is healthy and answers `/` with 500, and `crashing` ends some seconds after each start.
 """
 
 import json
@@ -16,6 +18,8 @@ from typing import cast
 from urllib.parse import parse_qs, urlsplit
 
 PORT = int(os.environ.get("PORT", "8080"))
+VERSION = os.environ.get("VERSION", "")
+CRASHES_AFTER = 3.0  # seconds
 
 
 class Server(ThreadingHTTPServer):
@@ -64,7 +68,7 @@ class Handler(BaseHTTPRequestHandler):
         self.mine.count(1)
         try:
             time.sleep(min(seconds, 60.0))
-            self._answer(200, {"pod": os.environ.get("HOSTNAME", ""), "version": os.environ.get("VERSION", "")})
+            self._answer(500 if VERSION == "faulty" else 200, {"pod": os.environ.get("HOSTNAME", ""), "version": VERSION})
         finally:
             self.mine.count(-1)
 
@@ -84,8 +88,10 @@ class Handler(BaseHTTPRequestHandler):
 
 def main() -> None:
     """Serve until SIGTERM."""
-    if os.environ.get("VERSION") == "broken":
+    if VERSION == "broken":
         sys.exit("this version is broken")
+    if VERSION == "crashing":
+        threading.Timer(CRASHES_AFTER, os._exit, (3,)).start()
     server = Server()
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
     server.serve_forever(poll_interval=0.05)

@@ -5,7 +5,7 @@ Pods are built by the builder version that their revision records, so that an up
 makes the pods of new revisions only.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -13,12 +13,15 @@ import msgspec
 
 from drover_controllers.service import drain, naming, sidecar
 from drover_controllers.service.values import Revision
+from drover_operator.api.gateway import RouteRef
 from drover_operator.api.managedservice import HealthCheck, ManagedService, Restart
 from drover_operator.api.meta import seconds_of
-from drover_operator.api.resource import CONTROLLER_REVISIONS, DISRUPTION_BUDGETS, MANAGED_SERVICES, SERVICES
+from drover_operator.api.releasegate import JobMeasure
+from drover_operator.api.resource import CONTROLLER_REVISIONS, DISRUPTION_BUDGETS, JOBS, MANAGED_SERVICES, SERVICES
 from drover_operator.core.clock import parse_duration
 
 Body = dict[str, Any]
+KEPT_FOR_LOGS = 86_400  # seconds
 DISRUPTION: dict[str, int | str] = {"Vital": 1, "Important": 1, "Normal": "25%", "Expendable": "50%"}
 
 
@@ -39,11 +42,26 @@ def _meta(service: ManagedService, name: str, labels: dict[str, str]) -> Body:
     return {"name": name, "namespace": service.metadata.namespace, "labels": {**labels, **ours}, "ownerReferences": [owner(service)]}
 
 
-def front(service: ManagedService) -> Body:
+def front(service: ManagedService, revision: str = "") -> Body:
     """The Service of the same name: what clients connect to. It carries the labels of the ManagedService, for those who select Services."""
-    meta = _meta(service, service.metadata.name, service.metadata.labels)
-    spec: Body = {"selector": naming.selector(service.metadata.name), "ports": ports(service)}
-    return {"apiVersion": "v1", "kind": SERVICES.kind, "metadata": meta, "spec": spec}
+    return _front(service, service.metadata.name, service.metadata.labels, revision)
+
+
+def candidate(service: ManagedService, revision: str) -> Body:
+    """The Service of the revision that is being rolled out: what tests connect to."""
+    return _front(service, naming.candidate(service.metadata.name), {}, revision)
+
+
+def of_revision(service: ManagedService, revision: str, route: RouteRef) -> Body:
+    """The Service of one revision, named like it: what a route gives weight to. It says which, so that the route is put to rest whatever the spec says then."""
+    body = _front(service, revision, {}, revision)
+    body["metadata"]["annotations"] = {naming.ROUTE: route.name + (f"/{route.rule}" if route.rule else "")}
+    return body
+
+
+def _front(service: ManagedService, name: str, labels: dict[str, str], revision: str) -> Body:
+    spec: Body = {"selector": naming.selector(service.metadata.name, revision), "ports": ports(service)}
+    return {"apiVersion": "v1", "kind": SERVICES.kind, "metadata": _meta(service, name, labels), "spec": spec}
 
 
 def ports(service: ManagedService) -> list[Body]:
@@ -64,6 +82,19 @@ def disruption_budget(service: ManagedService) -> Body:
 def disruption(service: ManagedService) -> Body:
     """The fields of the PodDisruptionBudget that are Drover's, beside its selector."""
     return {"maxUnavailable": DISRUPTION[service.spec.criticality], "unhealthyPodEvictionPolicy": "AlwaysAllow"}
+
+
+def job(service: ManagedService, name: str, settings: JobMeasure, places: Mapping[str, str]) -> Body:
+    """A Job that tests a revision: it runs once, ends by its deadline, and stays a day so that its logs can be read."""
+    template: Body = _without_nulls(msgspec.json.decode(settings.template))
+    spec: Body = template["spec"]
+    spec.setdefault("restartPolicy", "Never")
+    env = [{"name": f"DROVER_{key.upper()}", "value": value} for key, value in sorted(places.items())]
+    for container in (*spec["containers"], *spec.get("initContainers", ())):
+        own = container.get("env", [])
+        container["env"] = [*env, *own] if isinstance(own, list) else own  # what is no list the server refuses in its own words
+    limits: Body = {"backoffLimit": 0, "activeDeadlineSeconds": max(1, int(parse_duration(settings.timeout))), "ttlSecondsAfterFinished": KEPT_FOR_LOGS}
+    return {"apiVersion": JOBS.api_version, "kind": JOBS.kind, "metadata": _meta(service, name, {}), "spec": {**limits, "template": template}}
 
 
 def controller_revision(service: ManagedService, revision: Revision, number: int, stable: str) -> Body:

@@ -13,14 +13,27 @@ import msgspec
 from drover_controllers.service import naming
 from drover_controllers.service.build import CURRENT_BUILDER
 from drover_controllers.service.values import Facts, Memory, Revision
-from drover_operator.api.builtin import ControllerRevision, EndpointSlice
+from drover_operator.api.builtin import ControllerRevision, EndpointSlice, Service
+from drover_operator.api.gateway import HTTPRoute, RouteRef
 from drover_operator.api.managedservice import HealthCheck, ManagedService, ManagedServiceSpec
 from drover_operator.api.meta import seconds_of
-from drover_operator.api.resource import CONTROLLER_REVISIONS, DISRUPTION_BUDGETS, ENDPOINT_SLICES, PODS, SERVICES
-from drover_operator.api.rollout import ABORTED, PROMOTED, RETRIED
+from drover_operator.api.releasegate import ReleaseGate, ReleaseGateSpec
+from drover_operator.api.resource import (
+    CONTROLLER_REVISIONS,
+    DISRUPTION_BUDGETS,
+    ENDPOINT_SLICES,
+    HTTP_ROUTES,
+    JOBS,
+    MAINTENANCE_WINDOWS,
+    PODS,
+    RELEASE_GATES,
+    SERVICES,
+)
+from drover_operator.api.rollout import ABORTED, PROMOTED, RETRIED, Rollout
 from drover_operator.runtime.registry import View
 
 AGENT_IMAGE = "DROVER_AGENT_IMAGE"  # of the operator's environment
+SERVICE_NAME = "kubernetes.io/service-name"  # label of a slice
 MOST_STEPS = 100
 _STEPS = re.compile(r"[0-9]{1,4}")
 VERSION_LENGTH = 128  # characters; an image tag has no more
@@ -38,21 +51,57 @@ def gather(service: ManagedService, view: View) -> Facts:
     wanted = wanted_revision(service.spec, service.metadata.name)
     wanted = replace(wanted, name=view.name(wanted.name))
     recorded = revisions.get(wanted.name)
+    backed = _backed(view.of(ENDPOINT_SLICES, key))
+    ref = _ref(service, view.of(SERVICES, key))
+    fronts = {each.metadata.name: each for each in view.of(SERVICES, key)}
     return Facts(
         service=service,
         now=view.now,
         wanted=wanted if recorded is None else replace(recorded, version=wanted.version),
         revisions=revisions,
         pods=tuple(pod for pod in view.of(PODS, key) if _ours(pod, uid)),
-        listed=_listed(view.of(ENDPOINT_SLICES, key)),
-        front=next((each for each in view.of(SERVICES, key) if each.metadata.name == key[1]), None),
+        listed=frozenset().union(*backed.values()),
+        seen={name: frozenset(uids) for name, uids in backed.items()},
+        route=_route(key[0], ref, view),
+        route_ref=ref,
+        windows=view.of(MAINTENANCE_WINDOWS, (key[0], "")),
+        front=fronts.get(key[1]),
+        fronts=fronts,
         budget=next((each for each in view.of(DISRUPTION_BUDGETS, key) if each.metadata.name == key[1]), None),
         verdicts=view.verdicts(key),
         spec_digest=view.name(spec_digest(service.spec, service.metadata.annotations.get(RETRIED, ""))),
         collision=recorded is not None and canonical(recorded.template) != canonical(wanted.template),
         promoted=promoted(service.metadata.annotations, service.status.rollout),
         aborted=service.metadata.annotations.get(ABORTED) == wanted.name,
+        gates=_gates(service.spec.rollout, key[0], view),
+        answers=view.answers(key),
+        jobs={each.metadata.name: each for each in view.of(JOBS, key) if each.metadata.controller_uid() == uid},
     )
+
+
+def _gates(rollout: Rollout, namespace: str, view: View) -> dict[str, ReleaseGateSpec]:
+    """The gates that a rollout names, as far as they are there."""
+    found: dict[str, ReleaseGateSpec] = {}
+    for name in gates_of(rollout):
+        for each in view.of(RELEASE_GATES, (namespace, name)):
+            found[name] = each.spec
+    return found
+
+
+def gates_of(rollout: Rollout) -> frozenset[str]:
+    """The names of all gates that a rollout names."""
+    groups: list[tuple[str, ...]] = [rollout.gates]
+    if rollout.canary is not None:
+        groups += [each.gates for each in rollout.canary.steps]
+        groups += [each.gates for each in rollout.canary.cohorts]
+    groups += [rollout.blue_green.gates] if rollout.blue_green is not None else []
+    groups += [rollout.ab_test.gates] if rollout.ab_test is not None else []
+    return frozenset(name for names in groups for name in names)
+
+
+def uses(service: ManagedService, gate: ReleaseGate) -> bool:
+    """Whether a rollout of the service names the gate."""
+    return service.metadata.namespace == gate.metadata.namespace and gate.metadata.name in gates_of(service.spec.rollout)
 
 
 def promoted(notes: Mapping[str, str], memory: Memory) -> int:
@@ -153,6 +202,7 @@ def _recorded(item: ControllerRevision) -> Revision:
         recorded_at=seconds_of(item.metadata.creation_timestamp),
         stable_before=notes.get(naming.STABLE_BEFORE, ""),
         blocked=notes.get(naming.BLOCKED, ""),
+        blocked_for=notes.get(naming.BLOCKED_FOR, ""),
     )
 
 
@@ -162,11 +212,29 @@ def _ours(pod: Any, uid: str) -> bool:
     return controller == uid or (not controller and pod.metadata.annotations.get(naming.SERVICE_UID) == uid)
 
 
-def _listed(slices: tuple[EndpointSlice, ...]) -> frozenset[str]:
-    """Pods that discovery names as ready; an endpoint without the condition counts as ready, as the API says."""
-    return frozenset(
-        endpoint.target_ref.uid
-        for each in slices
-        for endpoint in each.endpoints or ()
-        if endpoint.target_ref is not None and endpoint.conditions.ready is not False
-    )
+def _backed(slices: tuple[EndpointSlice, ...]) -> dict[str, set[str]]:
+    """Pods that discovery names as ready, by Service; an endpoint without the condition counts as ready, as the API says."""
+    found: dict[str, set[str]] = {}
+    for each in slices:
+        ready = (one.target_ref.uid for one in each.endpoints or () if one.target_ref is not None and one.conditions.ready is not False)
+        found.setdefault(each.metadata.labels.get(SERVICE_NAME, ""), set()).update(ready)
+    return found
+
+
+def _ref(service: ManagedService, fronts: tuple[Service, ...]) -> RouteRef | None:
+    """The route that is meant: the one that a Service of a revision was made for, as long as there is such a Service; else what the spec names."""
+    for each in fronts:
+        name, _, rule = each.metadata.annotations.get(naming.ROUTE, "").partition("/")
+        if name:
+            return RouteRef(name=name, rule=rule or None)
+    return service.spec.traffic.route if service.spec.traffic is not None else None
+
+
+def _route(namespace: str, ref: RouteRef | None, view: View) -> HTTPRoute | None:
+    return next(iter(view.of(HTTP_ROUTES, (namespace, ref.name))), None) if ref is not None else None
+
+
+def routes(service: ManagedService, route: HTTPRoute) -> bool:
+    """Whether the service names the route."""
+    traffic = service.spec.traffic
+    return traffic is not None and (service.metadata.namespace, traffic.route.name) == route.metadata.key

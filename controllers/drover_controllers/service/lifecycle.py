@@ -8,7 +8,8 @@ the table.
 from collections import deque
 from typing import get_args
 
-from drover_controllers.service.rollout.course import complete, overdue
+from drover_controllers.service.rollout import gates
+from drover_controllers.service.rollout.course import overdue
 from drover_controllers.service.values import Facts, ServicePlan
 from drover_operator.api.managedservice import Phase
 from drover_operator.core.reasons import Reason
@@ -32,10 +33,9 @@ def phase(facts: Facts, plan: ServicePlan) -> Phase:
     if facts.service.metadata.deletion_timestamp is not None:
         return "Destroy"
     way, memory = plan.course, plan.memory
-    counts = plan.population
     if failed(facts, plan):
         return "Failed"
-    if not complete(way, plan.demand, counts):
+    if not plan.whole:
         if way.kind in ("Rollback", "Update"):
             return way.kind
         if way.kind == "Provision":
@@ -46,11 +46,24 @@ def phase(facts: Facts, plan: ServicePlan) -> Phase:
 def failed(facts: Facts, plan: ServicePlan) -> bool:
     """Whether nothing serves and nothing will without a person: no good revision, and the wanted one cannot or does not come up."""
     if plan.course.stable:
-        return False
+        return stuck(facts, plan) and not any(each.in_service for each in plan.population.values())
     if plan.course.problem in (Reason.INVALID_TEMPLATE, Reason.REVISION_COLLISION, Reason.PIN_NOT_FOUND):
         return True
+    if gates.failed(plan.memory, plan.course.target) is not None:
+        return True
     left = overdue(facts, plan.memory, plan.course)
-    return left is not None and left <= 0 and not complete(plan.course, plan.demand, plan.population)
+    return left is not None and left <= 0 and not plan.whole
+
+
+def stuck(facts: Facts, plan: ServicePlan) -> bool:
+    """Whether the way back, or to a pin, makes no progress: nothing is left that could be done without a person. It is tried on all the same."""
+    back = plan.course.kind == "Rollback" or (plan.course.kind == "Update" and facts.service.spec.pin is not None)
+    others = sum(each.live for name, each in plan.population.items() if name != plan.course.target)
+    arrived = not others and plan.memory.progressed > 0  # what is missing then is scaling, or repair
+    if not back or plan.whole or arrived:
+        return False
+    left = overdue(facts, plan.memory, plan.course)
+    return (left is not None and left <= 0) or gates.failed(plan.memory, plan.course.target) is not None
 
 
 def started(plan: ServicePlan) -> bool:

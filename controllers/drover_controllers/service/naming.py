@@ -16,6 +16,8 @@ AGENT = "drover.dev/agent-image"
 VERSION = "drover.dev/version"
 STABLE_BEFORE = "drover.dev/stable-before"
 BLOCKED = "drover.dev/blocked"
+BLOCKED_FOR = "drover.dev/blocked-for"
+ROUTE = "drover.dev/route"  # on the Service of a revision: NAME or NAME/RULE of the HTTPRoute that may give it weight
 FINALIZER = "drover.dev/drain"
 GATE = "drover.dev/in-service"
 
@@ -47,9 +49,14 @@ def place_of(pod: str) -> tuple[str, int] | None:
     return (match["revision"], int(match["slot"])) if match else None
 
 
-def selector(service: str) -> dict[str, str]:
-    """The labels by which the instances of a service are found."""
-    return {SERVICE_LABEL: service}
+def selector(service: str, revision: str = "") -> dict[str, str]:
+    """The labels by which the instances of a service, or of one revision of it, are found."""
+    return {SERVICE_LABEL: service, REVISION_LABEL: revision} if revision else {SERVICE_LABEL: service}
+
+
+def candidate(service: str) -> str:
+    """Name of the Service that selects the revision which is being rolled out."""
+    return f"{service}-candidate"
 
 
 def identity_labels(service: str, revision: str, slot: int) -> dict[str, str]:

@@ -5,15 +5,16 @@ Only our fields are compared and restored. An object of a name we need that is n
 otherwise and nobody else controls it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from drover_controllers.service import build, naming
-from drover_controllers.service.values import Facts, Instance, Revision, Roster, Wait
-from drover_operator.api.builtin import PodDisruptionBudget, Service
+from drover_controllers.service.rollout import gates
+from drover_controllers.service.values import Facts, Instance, Memory, Place, Revision, Roster, Wait
+from drover_operator.api.builtin import Job, PodDisruptionBudget, Service
 from drover_operator.api.managedservice import ManagedService
 from drover_operator.api.meta import Object
-from drover_operator.api.resource import CONTROLLER_REVISIONS, DISRUPTION_BUDGETS, MANAGED_SERVICES, PODS, SERVICES, Resource
+from drover_operator.api.resource import CONTROLLER_REVISIONS, DISRUPTION_BUDGETS, JOBS, MANAGED_SERVICES, PODS, SERVICES, Resource
 from drover_operator.core.plan import Action, Create, Delete, Patch, TryOut, Verdict
 from drover_operator.core.reasons import Reason
 
@@ -34,32 +35,32 @@ def finalizer(service: ManagedService, *, wanted: bool) -> Patch:
     )
 
 
-def owned(facts: Facts, *, whole: Callable[[], bool]) -> tuple[list[Action], list[Wait]]:
-    """Actions on the Service and the disruption budget, and what is held up by objects in the way.
+def owned(facts: Facts, fronts: Sequence[Body], *, whole: Callable[[], bool]) -> tuple[list[Action], list[Wait]]:
+    """Actions on the Services and the disruption budget, and what is held up by objects in the way; `fronts` are the Services that are wanted.
 
     `whole` says whether all wanted instances are ready. Before that nothing is adopted: a Service would cut off those who serve it
     now, and a disruption budget would leave them unguarded, so that one drained node could take all of them.
     """
     service, actions, waits = facts.service, list[Action](), list[Wait]()
-    wanted: list[tuple[Resource[Object], Object | None, Callable[[ManagedService], Body], Body]] = [
-        (DISRUPTION_BUDGETS, facts.budget, build.disruption_budget, _budget_drift(service, facts.budget))
-    ]
-    if service.spec.ports:
-        wanted.append((SERVICES, facts.front, build.front, _front_drift(service, facts.front)))
+    budget = build.disruption_budget(service)
+    wanted: list[tuple[Resource[Object], Object | None, Body, Body]] = [(DISRUPTION_BUDGETS, facts.budget, budget, _budget_drift(service, facts.budget))]
+    for body in fronts:
+        front = facts.fronts.get(body["metadata"]["name"])
+        wanted.append((SERVICES, front, body, _front_drift(service, body, front)))
     for resource, held, body, drift in wanted:
         if held is None:
-            action, wait = _take(facts, resource, body(service), whole=whole())
+            action, wait = _take(facts, resource, body, whole=whole())
             actions += [action] if action else []
             waits += [wait] if wait else []
         elif drift:
             actions.append(_patch(resource, held, drift, f"restore {resource.kind} {held.metadata.name}", Reason.DRIFT))
-    if not service.spec.ports and facts.front is not None and facts.front.metadata.controller_uid() == service.metadata.uid:
-        actions.append(_remove(facts.front))
+    kept = {body["metadata"]["name"] for body in fronts}
+    actions += [_remove(each) for name, each in facts.fronts.items() if name not in kept and each.metadata.controller_uid() == service.metadata.uid]
     return actions, waits
 
 
 def _remove(front: Service) -> Delete:
-    """The Service of a service that declares no ports any more."""
+    """A Service that is not wanted any more: its service declares no ports, or nothing to try."""
     meta = front.metadata
     return Delete(
         resource=SERVICES,
@@ -68,21 +69,21 @@ def _remove(front: Service) -> Delete:
         uid=meta.uid,
         version=meta.resource_version,
         step=f"remove Service {meta.name}",
-        reason=Reason.NO_PORTS,
+        reason=Reason.NO_PORTS if meta.name == meta.labels.get(naming.SERVICE_LABEL) else Reason.SUPERSEDED,
     )
 
 
 def _take(facts: Facts, resource: Resource[Object], body: Body, *, whole: bool) -> tuple[Action | None, Wait | None]:
     """Create the object, or take over the one that is in the way if that is asked for; else wait and look again."""
-    meta = facts.service.metadata
+    meta, name = facts.service.metadata, body["metadata"]["name"]
     create = Create(
         resource=resource,
         namespace=meta.namespace,
-        name=meta.name,
+        name=name,
         body=body,
         owner_uid=meta.uid,
         labels=((naming.SERVICE_LABEL, meta.name),),
-        step=f"create {resource.kind} {meta.name}",
+        step=f"create {resource.kind} {name}",
         reason=Reason.MISSING,
     )
     verdict = facts.verdicts.get(create.id)
@@ -93,7 +94,7 @@ def _take(facts: Facts, resource: Resource[Object], body: Body, *, whole: bool) 
     if left <= 0:
         return create, None
     if ours or (facts.service.spec.adopt and not verdict.found.owner_uid and whole):
-        return _adopt(resource, meta.namespace, meta.name, verdict, body), None
+        return _adopt(resource, meta.namespace, name, verdict, body), None
     waits_for_health = facts.service.spec.adopt and not verdict.found.owner_uid
     return None, Wait(step=create.step, reason=Reason.WAITING_FOR_HEALTH if waits_for_health else Reason.NAME_CONFLICT, seconds=left, held=create.id)
 
@@ -118,13 +119,12 @@ def _adopt(resource: Resource[Object], namespace: str, name: str, verdict: Verdi
     )
 
 
-def _front_drift(service: ManagedService, held: Service | None) -> Body:
+def _front_drift(service: ManagedService, body: Body, held: Service | None) -> Body:
     if held is None:
         return {}
-    wanted = build.ports(service)
+    wanted, selector = body["spec"]["ports"], body["spec"]["selector"]
     have = [{"name": p.name, "port": p.port, "targetPort": p.target_port, "protocol": p.protocol} for p in held.spec.ports]
     spec: Body = {} if wanted == have else {"ports": wanted}
-    selector = naming.selector(service.metadata.name)
     if held.spec.selector != selector:
         spec["selector"] = {**dict.fromkeys(held.spec.selector), **selector}
     return {**({"spec": spec} if spec else {}), **_meta_drift(service, held)}
@@ -146,7 +146,7 @@ def _budget_drift(service: ManagedService, held: PodDisruptionBudget | None) -> 
 
 def _meta_drift(service: ManagedService, held: Object) -> Body:
     ours = {naming.SERVICE_LABEL: service.metadata.name, naming.MANAGED_BY_LABEL: naming.MANAGED_BY}
-    if isinstance(held, Service):
+    if isinstance(held, Service) and held.metadata.name == service.metadata.name:
         ours = {**service.metadata.labels, **ours}
     drift: Body = {}
     if not ours.items() <= held.metadata.labels.items():
@@ -206,13 +206,15 @@ def pardoned(facts: Facts, serving: str) -> list[Action]:
     revision = facts.revisions.get(serving)
     if revision is None or not revision.blocked:
         return []
-    return [_note(facts, revision, {"metadata": {"annotations": {naming.BLOCKED: None}}}, f"unblock revision {serving}", Reason.DRIFT)]
+    return [
+        _note(facts, revision, {"metadata": {"annotations": {naming.BLOCKED: None, naming.BLOCKED_FOR: None}}}, f"unblock revision {serving}", Reason.DRIFT)
+    ]
 
 
-def block(facts: Facts, revision: Revision) -> Patch:
-    """Note on the revision that it failed under the spec as it is: it is not tried again until the spec changes."""
-    note = {"metadata": {"annotations": {naming.BLOCKED: facts.spec_digest}}}
-    return _note(facts, revision, note, f"block revision {revision.name}", Reason.PROGRESS_DEADLINE_EXCEEDED)
+def block(facts: Facts, revision: Revision, why: str = "") -> Patch:
+    """Note on the revision that it failed under the spec as it is, and why: it is not tried again until the spec changes."""
+    note = {"metadata": {"annotations": {naming.BLOCKED: facts.spec_digest, naming.BLOCKED_FOR: why or None}}}
+    return _note(facts, revision, note, f"block revision {revision.name}", Reason.GATE_FAILED if why else Reason.PROGRESS_DEADLINE_EXCEEDED)
 
 
 def _note(facts: Facts, revision: Revision, body: Body, step: str, reason: Reason) -> Patch:
@@ -253,6 +255,42 @@ def _pod_drift(service: ManagedService, instance: Instance) -> Body:
     if instance.pod.metadata.controller_uid() != service.metadata.uid:
         drift["ownerReferences"] = [build.owner(service)]
     return drift
+
+
+def tests(facts: Facts, memory: Memory, at: Place | None) -> list[Action]:
+    """Jobs of gates that are to be made, and those that run for a rollout that is over."""
+    meta, due = facts.service.metadata, gates.jobs_due(facts, memory, at)
+    places = {"revision": memory.target, "stable": memory.stable, "service": meta.name, "candidate": f"{naming.candidate(meta.name)}.{meta.namespace}.svc"}
+    made: list[Action] = [_test(facts, name, build.job(facts.service, name, settings, places)) for name, settings in due]
+    wanted = {gates.job_name(facts, each.check) for each in gates.still_open(facts, memory, at)}
+    return made + [_ended(job) for name, job in facts.jobs.items() if name not in wanted and not job.status.conditions and not job.metadata.deletion_timestamp]
+
+
+def _test(facts: Facts, name: str, body: Body) -> Create:
+    meta = facts.service.metadata
+    return Create(
+        resource=JOBS,
+        namespace=meta.namespace,
+        name=name,
+        body=body,
+        owner_uid=meta.uid,
+        labels=((naming.SERVICE_LABEL, meta.name),),
+        step=f"create Job {name}",
+        reason=Reason.MEASURING,
+    )
+
+
+def _ended(job: Job) -> Delete:
+    meta = job.metadata
+    return Delete(
+        resource=JOBS,
+        namespace=meta.namespace,
+        name=meta.name,
+        uid=meta.uid,
+        version=meta.resource_version,
+        step=f"end Job {meta.name}",
+        reason=Reason.SUPERSEDED,
+    )
 
 
 def relabel(facts: Facts, create: Create) -> Patch | None:

@@ -10,8 +10,11 @@ import msgspec
 
 from drover_controllers.service import naming, sidecar
 from drover_controllers.service.build import identity_of
-from drover_controllers.service.lifecycle import failed, path, phase
-from drover_controllers.service.rollout.course import complete
+from drover_controllers.service.lifecycle import failed, path, phase, stuck
+from drover_controllers.service.rollout import gates
+from drover_controllers.service.rollout.bluegreen import serving
+from drover_controllers.service.rollout.holds import STALLING
+from drover_controllers.service.rollout.steps import holds
 from drover_controllers.service.values import Facts, Instance, Place, ServicePlan
 from drover_operator.api.managedservice import (
     Counts,
@@ -53,10 +56,10 @@ def report(facts: Facts, plan: ServicePlan) -> Report:
     reached = way[-1] if way else (was or target_phase)
     transitions = tuple(_transition(facts, plan, before, after) for before, after in zip((was, *way), way, strict=False))
     conditions = renewed(old.conditions, _conditions(facts, plan, reached), facts.now, facts.service.metadata.generation)
-    serving = facts.revisions.get(plan.memory.stable or plan.course.target)
+    stable = facts.revisions.get(plan.memory.stable or plan.course.target)
     live = [each for each in plan.roster if each.live]
     up_to_date = sum(1 for each in live if each.revision == plan.course.target)
-    in_service = sum(1 for each in live if each.state == "InService")
+    in_service = _in_service(facts, plan)
     status = ManagedServiceStatus(
         phase=reached,
         phase_since=now if way else old.phase_since or now,
@@ -64,17 +67,18 @@ def report(facts: Facts, plan: ServicePlan) -> Report:
         observed_generation=facts.service.metadata.generation,
         current_revision=plan.memory.stable,
         target_revision=plan.course.target,
-        version=serving.version if serving else facts.wanted.version,
+        version=stable.version if stable else facts.wanted.version,
         replicas=len(live),
         selector=f"{naming.SERVICE_LABEL}={facts.service.metadata.name}",
         ready=f"{in_service}/{plan.demand.replicas}",
         up_to_date=f"{up_to_date}/{plan.demand.replicas}",
         summary=_summary(conditions),
+        step=f"{plan.at.number}/{plan.at.of}" if plan.at is not None else "",
         counts=_counts(plan),
         versions=_versions(facts, plan),
         instances=_instances(facts, plan),
         instances_omitted=max(0, len(plan.roster) - INSTANCES),
-        rollout=msgspec.structs.replace(plan.memory, weight=_weight(plan, in_service)),
+        rollout=msgspec.structs.replace(plan.memory, weight=_weight(facts, plan, in_service)),
         plan=_steps(plan),
         history=(*old.history, *transitions)[-TRANSITIONS:],
         conditions=conditions,
@@ -107,7 +111,7 @@ def _transition(facts: Facts, plan: ServicePlan, before: Phase | None, after: Ph
         "Ready": "started",
         "Run": "converged",
         "Update": "specChange",
-        "Rollback": "progressDeadline" if by_fault else "abort" if plan.course.problem is Reason.ABORTED else "pin",
+        "Rollback": _fault(facts) if by_fault else "abort" if plan.course.problem is Reason.ABORTED else "pin",
         "Scale": "replicas",
         "Destroy": "deletion",
         "Failed": "unrecoverable",
@@ -120,6 +124,12 @@ def _transition(facts: Facts, plan: ServicePlan, before: Phase | None, after: Ph
         trigger=triggers[after],
         revision=plan.course.target,
     )
+
+
+def _fault(facts: Facts) -> str:
+    """What took the wanted revision back."""
+    recorded = facts.revisions.get(facts.wanted.name)
+    return "gate" if recorded is not None and recorded.blocked_for else "progressDeadline"
 
 
 def _notice(plan: ServicePlan, change: Transition) -> Notice:
@@ -144,12 +154,12 @@ def _troubles(old: ManagedServiceStatus, new: tuple[Condition, ...]) -> tuple[No
 def _conditions(facts: Facts, plan: ServicePlan, reached: Phase) -> list[Condition]:
     stalled, trouble = _stalled(facts, plan)
     reconciling, going = _reconciling(facts, plan, reached)
-    counts = plan.population
-    in_service = sum(each.in_service for each in counts.values())
+    in_service = _in_service(facts, plan)
     enough = in_service >= plan.demand.fewest
     degraded = reached in ("Run", "Scale") and in_service < min(plan.demand.replicas, plan.memory.settled_replicas)
     healthy = Reason.HEALTHY if plan.demand.replicas else Reason.SCALED_TO_ZERO
     ready = stalled is None and reconciling is None and not degraded
+    needed = reached == "Failed" or stuck(facts, plan)
     told = [
         _condition("Ready", ready, healthy if ready else stalled or (Reason.INSTANCES_MISSING if degraded else reconciling) or Reason.REPAIRING, trouble),
         _condition("Reconciling", reconciling is not None and stalled is None, reconciling or Reason.SETTLED, going),
@@ -164,9 +174,14 @@ def _conditions(facts: Facts, plan: ServicePlan, reached: Phase) -> list[Conditi
             Reason.INSTANCES_MISSING if degraded else Reason.SETTLED,
             f"{in_service} of {plan.demand.replicas} in service" if degraded else "",
         ),
-        _condition("NeedsHuman", reached == "Failed", (stalled or Reason.PROGRESS_DEADLINE_EXCEEDED) if reached == "Failed" else Reason.NOT_NEEDED, trouble),
+        _condition("NeedsHuman", needed, (stalled or Reason.PROGRESS_DEADLINE_EXCEEDED) if needed else Reason.NOT_NEEDED, trouble),
     ]
     return told + _exact(facts, plan)
+
+
+def _in_service(facts: Facts, plan: ServicePlan) -> int:
+    """How many instances get requests: where the Service shows one colour, those of it."""
+    return serving(_bound(facts), plan.population)
 
 
 def _exact(facts: Facts, plan: ServicePlan) -> list[Condition]:
@@ -186,11 +201,11 @@ def _condition(kind: str, status: object, reason: str, message: str = "") -> Con
 
 
 def _progressing(facts: Facts, plan: ServicePlan, stalled: Reason | None) -> Condition:
-    if facts.service.spec.paused:
-        return Condition(type="Progressing", status="Unknown", reason=Reason.PAUSED)
+    if plan.course.hold is not None:
+        return Condition(type="Progressing", status="Unknown", reason=plan.course.hold.reason, message=plan.course.hold.message)
     if stalled is not None:
         return _condition("Progressing", False, stalled)
-    if not complete(plan.course, plan.demand, plan.population):
+    if not plan.whole:
         return _condition("Progressing", True, Reason.ROLLING_OUT)
     return _condition("Progressing", True, Reason.PINNED if facts.service.spec.pin is not None else Reason.SETTLED)
 
@@ -199,15 +214,38 @@ def _stalled(facts: Facts, plan: ServicePlan) -> tuple[Reason | None, str]:
     """What keeps the wanted state from being reached until something is changed, in the words that name it."""
     if facts.service.metadata.deletion_timestamp is not None:
         return None, ""  # what was wanted is not wanted any more
+    if stuck(facts, plan):
+        return _stuck(facts, plan)
     if plan.course.problem is not None:
         return plan.course.problem, plan.course.message
+    return _in_the_way(facts, plan) or (_hopeless(facts, plan) if failed(facts, plan) else (None, ""))
+
+
+def _in_the_way(facts: Facts, plan: ServicePlan) -> tuple[Reason, str] | None:
+    """What of others keeps the service from going on: an object, a window that never opens, a route."""
     for verdict in facts.verdicts.values():
         if verdict.reason in (Reason.NAME_CONFLICT, Reason.NAMESPACE_TERMINATING):
             return Reason(verdict.reason), verdict.message
-    if failed(facts, plan):
-        deadline = facts.service.spec.rollout.progress_deadline
-        return Reason.PROGRESS_DEADLINE_EXCEEDED, f"revision '{plan.course.target}' made no progress in {deadline}, and there is none to go back to"
-    return None, ""
+    if plan.course.hold is not None and plan.course.hold.reason in STALLING:
+        return plan.course.hold.reason, plan.course.hold.message
+    return plan.trouble if not plan.whole else None
+
+
+def _stuck(facts: Facts, plan: ServicePlan) -> tuple[Reason, str]:
+    """Why the way back, or to a pin, does not end."""
+    deadline, name = facts.service.spec.rollout.progress_deadline, plan.course.target
+    if (check := gates.failed(plan.memory, name)) is not None:
+        return Reason.GATE_FAILED, f"revision '{name}', which spec.pin names, failed the gate '{check.gate}': {check.message}"
+    why = f"; {plan.course.message.partition('; ')[0]}" if plan.course.message else ""
+    return Reason.PROGRESS_DEADLINE_EXCEEDED, f"revision '{name}', which the service is to go to, made no progress in {deadline}{why}"
+
+
+def _hopeless(facts: Facts, plan: ServicePlan) -> tuple[Reason, str]:
+    """Why the first revision of all cannot serve."""
+    if (check := gates.failed(plan.memory, plan.course.target)) is not None:
+        return Reason.GATE_FAILED, f"revision '{plan.course.target}' failed the gate '{check.gate}': {check.message}; there is none to go back to"
+    deadline = facts.service.spec.rollout.progress_deadline
+    return Reason.PROGRESS_DEADLINE_EXCEEDED, f"revision '{plan.course.target}' made no progress in {deadline}, and there is none to go back to"
 
 
 def _reconciling(facts: Facts, plan: ServicePlan, reached: Phase) -> tuple[Reason | None, str]:
@@ -221,23 +259,27 @@ def _reconciling(facts: Facts, plan: ServicePlan, reached: Phase) -> tuple[Reaso
         "Scale": Reason.SCALING_OUT if _direction(plan) == "Out" else Reason.SCALING_IN,
         "Destroy": Reason.DESTROYING,
     }
-    if facts.service.spec.paused and reached in ("Update", "Provision"):
-        return Reason.PAUSED, MEANING[Reason.PAUSED].what
+    if plan.course.hold is not None and reached in ("Update", "Provision"):
+        return plan.course.hold.reason, plan.course.hold.message or MEANING[plan.course.hold.reason].what
     if refused:
         return Reason.REFUSED, refused
-    if reached == "Update" and plan.at is not None:
-        return _stepping(plan, plan.at)
+    if plan.at is not None and (reached == "Update" or plan.memory.reached_at is not None):
+        return _stepping(facts, plan, plan.at)
     if reached in doing:
         return doing[reached], MEANING[doing[reached]].what
-    whole = complete(plan.course, plan.demand, plan.population)
+    whole = plan.whole
     return (None, "") if whole or reached == "Failed" else (Reason.REPAIRING, MEANING[Reason.REPAIRING].what)
 
 
-def _stepping(plan: ServicePlan, at: Place) -> tuple[Reason, str]:
+def _stepping(facts: Facts, plan: ServicePlan, at: Place) -> tuple[Reason, str]:
     """Where a rollout with steps is."""
     reason = Reason.ROLLING_OUT
     if plan.memory.reached_at is not None:
-        reason = Reason.HOLDING if at.step.pause is None else Reason.WAITS_FOR_PROMOTION
+        held = holds(at, plan.memory, facts.now)
+        if not gates.passed(facts, plan.memory, at) and not held:
+            reason = Reason.MEASURING
+        else:
+            reason = Reason.HOLDING if at.step.pause is None else Reason.WAITS_FOR_PROMOTION
     return reason, f"Step {at.number} of {at.of}, {at.weight} %. {MEANING[reason].what}"
 
 
@@ -275,17 +317,23 @@ def _counts(plan: ServicePlan) -> Counts:
 
 def _versions(facts: Facts, plan: ServicePlan) -> tuple[VersionStatus, ...]:
     counts = plan.population
-    total = sum(each.in_service for each in counts.values()) or 1
+    bound = _bound(facts)
+    total = serving(bound, counts) or 1
     rows = [
         VersionStatus(
             revision=name,
             version=facts.revisions[name].version if name in facts.revisions else "",
             instances=each.live,
-            weight=100 * each.in_service // total,
+            weight=min(100, 100 * each.in_service // total) if bound in ("", name) else 0,
         )
         for name, each in counts.items()
     ]
     return tuple(rows[:VERSIONS])
+
+
+def _bound(facts: Facts) -> str:
+    """The one revision that the Service selects, "" for all."""
+    return facts.front.spec.selector.get(naming.REVISION_LABEL, "") if facts.front is not None else ""
 
 
 def _instances(facts: Facts, plan: ServicePlan) -> tuple[InstanceStatus, ...]:
@@ -309,12 +357,13 @@ def _instance(facts: Facts, each: Instance) -> InstanceStatus:
     )
 
 
-def _weight(plan: ServicePlan, in_service: int) -> Weight:
-    """The share of the target while it is rolled out; all of it when nothing is."""
-    counts = plan.population
-    mine = counts[plan.course.target].in_service if plan.course.target in counts else 0
+def _weight(facts: Facts, plan: ServicePlan, in_service: int) -> Weight:
+    """The share of the target while it is rolled out, as a route gives it, else by the number of instances; all of it when nothing is."""
+    bound, counts = _bound(facts), plan.population
+    mine = counts[plan.course.target].in_service if plan.course.target in counts and bound in ("", plan.course.target) else 0
     wanted = min(100, 100 * plan.targets.get(plan.course.target, 0) // max(1, plan.demand.replicas))
-    return Weight(wanted=plan.at.weight if plan.at is not None else wanted, actual=100 * mine // max(1, in_service))
+    actual = 100 * mine // max(1, in_service) if plan.share is None else plan.share
+    return Weight(wanted=plan.at.weight if plan.at is not None else wanted, actual=min(100, actual))
 
 
 def _steps(plan: ServicePlan) -> tuple[PlanStep, ...]:

@@ -7,15 +7,18 @@ What rollout, failover and drain propose needs no value of its own: it is action
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import msgspec
 
-from drover_operator.api.builtin import Pod, PodDisruptionBudget, Service
+from drover_operator.api.builtin import Job, Pod, PodDisruptionBudget, Service
+from drover_operator.api.gateway import HTTPRoute, RouteRef
+from drover_operator.api.maintenancewindow import MaintenanceWindow
 from drover_operator.api.managedservice import HealthCheck, InstanceState, ManagedService, RolloutStatus
-from drover_operator.api.rollout import Step
-from drover_operator.core.plan import Plan, Verdict
+from drover_operator.api.releasegate import ReleaseGateSpec
+from drover_operator.api.rollout import HeaderMatch, Step
+from drover_operator.core.plan import Answer, Plan, Verdict
 from drover_operator.core.reasons import Reason
 
 Memory = RolloutStatus
@@ -25,7 +28,8 @@ Memory = RolloutStatus
 class Revision:
     """What the user declared of a pod, and the builder and agent image that pods of it are made with. `uid` is "" while it is not recorded yet.
 
-    `blocked` is the digest of the spec under which it failed, "" when it may be tried; `recorded_at` is in seconds since the epoch.
+    `blocked` is the digest of the spec under which it failed, "" when it may be tried, and `blocked_for` says why in words; `recorded_at` is in
+    seconds since the epoch.
     """
 
     name: str
@@ -40,6 +44,7 @@ class Revision:
     recorded_at: float = 0.0
     stable_before: str = ""
     blocked: str = ""
+    blocked_for: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +67,18 @@ class Facts:
     collision: bool = False
     promoted: int = 0  # steps that a person has passed in the rollout that is remembered
     aborted: bool = False  # whether a person gave the wanted revision up
+    fronts: Mapping[str, Service] = field(default_factory=dict[str, Service])  # our Services by name, `front` among them
+    gates: Mapping[str, ReleaseGateSpec] = field(default_factory=dict[str, ReleaseGateSpec])
+    answers: Mapping[str, Answer] = field(default_factory=dict[str, Answer])  # of others, by the id of the question
+    route: HTTPRoute | None = None
+    route_ref: RouteRef | None = None  # the route that is meant: one that still gives weight to a revision comes before what the spec names
+    windows: tuple[MaintenanceWindow, ...] = ()  # of the namespace
+    seen: Mapping[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])  # uids of instances that discovery lists, by Service
+    jobs: Mapping[str, Job] = field(default_factory=dict[str, Job])
+
+    def backed(self, service: str) -> int:
+        """How many instances discovery lists for one of our Services."""
+        return len(self.seen.get(service, ()))
 
 
 class Instance(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -114,6 +131,15 @@ class Demand:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Hold:
+    """What keeps a rollout from beginning or going on, and in how many seconds to look again (None: an event will tell)."""
+
+    reason: Reason
+    message: str = ""
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Course:
     """Where the service is going: the revision to reach, the one to fall back to, and why.
 
@@ -127,6 +153,7 @@ class Course:
     problem: Reason | None = None
     message: str = ""
     memory_lost: bool = False
+    hold: Hold | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,12 +170,18 @@ Targets = dict[str, int]
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where a rollout with steps is: its present step, counted from 1, of how many; `weight` is the one that it asks for."""
+    """Where a rollout with steps is: its present step, counted from 1, of how many; `weight` is the one that it asks for.
+
+    `replicas` is the number of new instances where a step says one. `lanes` are requests that are told apart by their headers: whether they go to
+    the new revision now, or still to the old one.
+    """
 
     number: int
     of: int
     step: Step
     weight: int
+    replicas: int | None = None
+    lanes: tuple[tuple[tuple[HeaderMatch, ...], bool], ...] = ()
 
 
 class Wait(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -174,3 +207,14 @@ class ServicePlan(Plan):
     course: Course
     at: Place | None
     targets: Targets
+    selected: str
+    fronted: bool  # whether requests to the Service go to those that it is to select
+    share: int | None  # what a route gives the target, in percent
+    trouble: tuple[Reason, str] | None  # what is wrong with the route
+
+    @property
+    def whole(self) -> bool:
+        """Whether the target serves at full count, no other revision is live any more, and no step or gate is before it."""
+        others = sum(each.live for name, each in self.population.items() if name != self.course.target)
+        full = self.population.get(self.course.target, Population()).available >= self.demand.replicas
+        return full and others == 0 and self.fronted and (self.at is None or not self.demand.replicas)

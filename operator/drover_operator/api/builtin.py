@@ -168,6 +168,31 @@ class ControllerRevision(Object, frozen=True):
         msgspec.structs.force_setattr(self, "data", self.data.copy())
 
 
+class JobCondition(Wire, frozen=True):
+    """One condition of a Job."""
+
+    type: str
+    status: str
+    reason: str = ""
+    message: str = ""
+
+
+class JobStatus(Wire, frozen=True):
+    """How a Job ended, if it has."""
+
+    conditions: tuple[JobCondition, ...] = ()
+
+    def condition(self, kind: str) -> JobCondition | None:
+        """The condition of that type, if it is true."""
+        return next((each for each in self.conditions if (each.type, each.status) == (kind, "True")), None)
+
+
+class Job(Object, frozen=True):
+    """batch/v1 Job."""
+
+    status: JobStatus = JobStatus()
+
+
 class LeaseSpec(Wire, frozen=True):
     """Who holds the lease, since when, and how often it changed hands."""
 

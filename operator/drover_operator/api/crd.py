@@ -11,9 +11,11 @@ from typing import Any
 import msgspec
 
 from drover_operator.api.fields import rule
+from drover_operator.api.maintenancewindow import MaintenanceWindow
 from drover_operator.api.managedservice import MAX_NAME, ManagedService
 from drover_operator.api.meta import DNS_LABEL_PATTERN, GROUP, VERSION, Object
-from drover_operator.api.podtemplate import PodTemplate
+from drover_operator.api.podtemplate import JobTemplate, PodTemplate
+from drover_operator.api.releasegate import MAX_GATE_NAME, ReleaseGate
 
 JsonMap = dict[str, Any]
 _UNSEEN = -1  # generation that a status describes which nobody has written yet
@@ -41,6 +43,11 @@ class Definition:
     rules: tuple[dict[str, str], ...] = ()
     scale: bool = False
     selectable: tuple[str, ...] = ()
+
+    @property
+    def has_status(self) -> bool:
+        """Whether a controller tells anything on the object."""
+        return "status" in self.model.__struct_fields__
 
     @property
     def kind(self) -> str:
@@ -80,6 +87,8 @@ MANAGED_SERVICE = Definition(
         Column(name="Up-To-Date", path=".status.upToDate", description="Instances at the target revision of those wanted."),
         Column(name="Version", path=".status.version", description="Version that serves."),
         Column(name="Status", path=".status.summary", description="Most telling reason."),
+        Column(name="Step", path=".status.step", wide=True, description="Step that a rollout is at, of how many."),
+        Column(name="Weight", path=".status.rollout.weight.actual", type="integer", wide=True, description="Share of the target in percent."),
         Column(name="Criticality", path=".spec.criticality", wide=True, description="How much depends on it."),
         Column(name="Revision", path=".status.currentRevision", wide=True, description="Revision that serves."),
         Column(name="Target", path=".status.targetRevision", wide=True, description="Revision that is wanted."),
@@ -87,13 +96,43 @@ MANAGED_SERVICE = Definition(
     ),
 )
 
-DEFINITIONS = (MANAGED_SERVICE,)
-OUTLINES: dict[str, type[msgspec.Struct]] = {"PodTemplate": PodTemplate}
+RELEASE_GATE = Definition(
+    model=ReleaseGate,
+    plural="releasegates",
+    short_names=("gate",),
+    rules=(
+        rule(
+            f"self.metadata.name.size() <= {MAX_GATE_NAME} && self.metadata.name.matches('{DNS_LABEL_PATTERN}')",
+            f"'metadata.name must be a DNS label of at most {MAX_GATE_NAME} characters, not ' + self.metadata.name",
+        ),
+    ),
+    columns=(
+        Column(name="Interval", path=".spec.interval", description="Time between two measurements."),
+        Column(name="Samples", path=".spec.samples", type="integer", description="Good measurements that a pass takes."),
+        Column(name="Tolerated", path=".spec.tolerated", type="integer", description="Bad measurements that are not yet a failure."),
+        Column(name="Age", path=".metadata.creationTimestamp", type="date", description="Time since it was created."),
+    ),
+)
+
+MAINTENANCE_WINDOW = Definition(
+    model=MaintenanceWindow,
+    plural="maintenancewindows",
+    short_names=("mwin",),
+    columns=(
+        Column(name="Purpose", path=".spec.purpose", description="Whether rollouts may run in it, or must not."),
+        Column(name="Time-Zone", path=".spec.timeZone", description="Zone of its local times."),
+        Column(name="Reason", path=".spec.reason", description="Why, for people."),
+        Column(name="Age", path=".metadata.creationTimestamp", type="date", description="Time since it was created."),
+    ),
+)
+
+DEFINITIONS = (MANAGED_SERVICE, RELEASE_GATE, MAINTENANCE_WINDOW)
+OUTLINES: dict[str, type[msgspec.Struct]] = {"PodTemplate": PodTemplate, "JobTemplate": JobTemplate}
 
 
 def crd(definition: Definition) -> JsonMap:
     """The CustomResourceDefinition of one kind, ready to be written as YAML."""
-    subresources: JsonMap = {"status": {}}
+    subresources: JsonMap = {"status": {}} if definition.has_status else {}
     if definition.scale:
         subresources["scale"] = {
             "specReplicasPath": ".spec.replicas",
@@ -121,7 +160,7 @@ def crd(definition: Definition) -> JsonMap:
                     "served": True,
                     "storage": True,
                     "schema": {"openAPIV3Schema": schema(definition)},
-                    "subresources": subresources,
+                    **({"subresources": subresources} if subresources else {}),
                     "selectableFields": [{"jsonPath": path} for path in definition.selectable],
                     "additionalPrinterColumns": [_column(column) for column in definition.columns],
                 }
@@ -140,10 +179,11 @@ def schema(definition: Definition) -> JsonMap:
     }
     tree["properties"] = {**kinds, **{k: v for k, v in tree["properties"].items() if k != "metadata"}}
     tree["required"] = ["spec"]
-    # A fresh object would else say nothing of its state, and kstatus takes silence for Current.
-    status = without_defaults(tree["properties"]["status"])
-    status["properties"]["observedGeneration"]["default"] = _UNSEEN  # also when somebody clears the status by hand
-    tree["properties"]["status"] = {**status, "default": {"observedGeneration": _UNSEEN}}
+    if definition.has_status:
+        # A fresh object would else say nothing of its state, and kstatus takes silence for Current.
+        status = without_defaults(tree["properties"]["status"])
+        status["properties"]["observedGeneration"]["default"] = _UNSEEN  # also when somebody clears the status by hand
+        tree["properties"]["status"] = {**status, "default": {"observedGeneration": _UNSEEN}}
     if definition.rules:
         tree["x-kubernetes-validations"] = list(definition.rules)
     return tree

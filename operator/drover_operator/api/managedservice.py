@@ -12,7 +12,9 @@ import msgspec
 from msgspec import Meta
 
 from drover_operator.api.fields import MAX_REPLICAS, WHOLE, by_key, duration, int_or_string, rule, rules
+from drover_operator.api.gateway import Traffic
 from drover_operator.api.meta import DATE_TIME, DNS_LABEL_PATTERN, DURATION_PATTERN, Condition, Object, Wire
+from drover_operator.api.releasegate import Check
 from drover_operator.api.rollout import Rollout
 
 Criticality = Literal["Vital", "Important", "Normal", "Expendable"]
@@ -170,9 +172,11 @@ class ManagedServiceSpec(Wire, frozen=True):
                     " self.rolling.minReady + ' against ' + self.progressDeadline + ')'",
                 ),
                 rule("self.type != 'Canary' || has(self.canary)", "spec.rollout.type is Canary: give its steps in spec.rollout.canary"),
+                rule("self.type != 'ABTest' || has(self.abTest)", "spec.rollout.type is ABTest: say who gets the new revision in spec.rollout.abTest"),
             ),
         ),
     ] = Rollout()
+    traffic: Annotated[Traffic | None, Meta(description="Who splits requests between two revisions; without it the instances do, by their number.")] = None
     restart: Annotated[Restart, Meta(description="How an instance leaves service.")] = Restart()
     scaling: Annotated[
         Scaling | None,
@@ -263,6 +267,14 @@ class RolloutStatus(Wire, frozen=True):
     step_at: Annotated[datetime | None, Meta(description="When the present step was begun.", extra_json_schema=DATE_TIME)] = None
     reached_at: Annotated[datetime | None, Meta(description="When the weight of the present step was reached.", extra_json_schema=DATE_TIME)] = None
     weight: Annotated[Weight, Meta(description="Share of the candidate.")] = Weight()
+    checks: Annotated[
+        tuple[Check, ...],
+        Meta(
+            description="Gates of this rollout, or of the one that was taken back, with their verdicts.",
+            max_length=40,
+            extra_json_schema={"x-kubernetes-list-type": "atomic"},
+        ),
+    ] = ()
 
 
 class PlanStep(Wire, frozen=True):
@@ -299,6 +311,7 @@ class ManagedServiceStatus(Wire, frozen=True, omit_defaults=False):
     ready: Annotated[str, Meta(description="Instances in service of those wanted, for the READY column.", max_length=32)] = ""
     up_to_date: Annotated[str, Meta(description="Instances at the target revision of those wanted, for the UP-TO-DATE column.", max_length=32)] = ""
     summary: Annotated[str, Meta(description="Most telling reason, for the STATUS column.", max_length=128)] = ""
+    step: Annotated[str, Meta(description="Step that a rollout is at, of how many, for the STEP column; empty where none is.", max_length=16)] = ""
     counts: Annotated[Counts, Meta(description="Instances by state.")] = Counts()
     versions: Annotated[
         tuple[VersionStatus, ...],
@@ -327,5 +340,25 @@ class ManagedServiceStatus(Wire, frozen=True, omit_defaults=False):
 class ManagedService(Object, frozen=True):
     """A service that Drover keeps running as declared."""
 
-    spec: ManagedServiceSpec
+    spec: Annotated[
+        ManagedServiceSpec,
+        Meta(
+            extra_json_schema=rules(
+                rule(
+                    "!has(self.environment) || self.environment != 'Production' || (has(self.rollout) && has(self.rollout.mainFlowTest))",
+                    "spec.environment is Production: give a test of the main flow in spec.rollout.mainFlowTest.job, or say in `waived` why there is none",
+                ),
+                rule(
+                    "has(self.traffic) || !has(self.rollout) || self.rollout.type != 'ABTest'",
+                    "spec.rollout.type ABTest tells requests apart by their headers: name the HTTPRoute that does in spec.traffic.route",
+                ),
+                rule(
+                    "has(self.traffic) || !has(self.rollout) || !has(self.rollout.canary)"
+                    " || (!self.rollout.canary.steps.exists(s, has(s.match) || has(s.replicas))"
+                    " && (!has(self.rollout.canary.cohorts) || self.rollout.canary.cohorts.size() == 0))",
+                    "`match`, `replicas` and cohorts of spec.rollout.canary need a router: name its HTTPRoute in spec.traffic.route",
+                ),
+            )
+        ),
+    ]
     status: Annotated[ManagedServiceStatus, Meta(extra_json_schema=WHOLE)] = ManagedServiceStatus()

@@ -42,8 +42,8 @@ class Container(Wire, frozen=True):
 AnyContainer = Annotated[Container, Meta(extra_json_schema=OPEN)]
 
 
-class PodTemplateSpec(Wire, frozen=True):
-    """The pod's spec: containers are checked, all else is kept."""
+class Containers(Wire, frozen=True):
+    """What is checked of any pod's spec."""
 
     containers: Annotated[
         tuple[AnyContainer, ...],
@@ -53,6 +53,11 @@ class PodTemplateSpec(Wire, frozen=True):
         tuple[AnyContainer, ...],
         Meta(description="Containers that run before, or as sidecars.", max_length=32, extra_json_schema=by_key("name")),
     ] = ()
+
+
+class PodTemplateSpec(Containers, frozen=True):
+    """The pod's spec: containers are checked, all else is kept."""
+
     restart_policy: Annotated[
         Literal["Always"],
         Meta(description="Only Always: a service does not end."),
@@ -81,3 +86,36 @@ class PodTemplate(Wire, frozen=True):
 
     spec: Annotated[PodTemplateSpec, Meta(description="Spec of the pods.", extra_json_schema=OPEN)]
     metadata: Annotated[PodTemplateMeta, Meta(description="Labels and annotations of the pods.")] = PodTemplateMeta()
+
+
+class JobTemplateSpec(Containers, frozen=True):
+    """The spec of a pod that does its work and ends."""
+
+    restart_policy: Annotated[
+        Literal["Never", "OnFailure"],
+        Meta(description="What becomes of a container that fails."),
+    ] = "Never"
+
+
+class JobTemplateMeta(Wire, frozen=True):
+    """Labels and annotations of the pod of a Job."""
+
+    labels: Annotated[
+        dict[str, Annotated[str, Meta(max_length=63)]],
+        Meta(
+            description="Labels of the pod; with keys under drover.dev/ a Service would take it for an instance.",
+            max_length=64,
+            extra_json_schema=rules(rule("self.all(k, !k.startsWith('drover.dev/'))", "labels of a Job's pod must not use keys under drover.dev/")),
+        ),
+    ] = {}
+    annotations: Annotated[
+        dict[str, Annotated[str, Meta(max_length=65536)]],
+        Meta(description="Annotations of the pod.", max_length=64),
+    ] = {}
+
+
+class JobTemplate(Wire, frozen=True):
+    """The pod of a Job."""
+
+    spec: Annotated[JobTemplateSpec, Meta(description="Spec of the pod.", extra_json_schema=OPEN)]
+    metadata: Annotated[JobTemplateMeta, Meta(description="Labels and annotations of the pod.")] = JobTemplateMeta()

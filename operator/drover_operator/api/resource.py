@@ -8,8 +8,11 @@ from typing import Generic, TypeVar
 import msgspec
 
 from drover_operator.api import builtin
+from drover_operator.api.gateway import HTTPRoute
+from drover_operator.api.maintenancewindow import MaintenanceWindow
 from drover_operator.api.managedservice import ManagedService
 from drover_operator.api.meta import GROUP, VERSION, Object
+from drover_operator.api.releasegate import ReleaseGate
 
 T_co = TypeVar("T_co", bound=Object, covariant=True)
 
@@ -53,5 +56,9 @@ CONTROLLER_REVISIONS = Resource("apps", "v1", "controllerrevisions", "Controller
 ENDPOINT_SLICES = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", builtin.EndpointSlice)
 DISRUPTION_BUDGETS = Resource("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget", builtin.PodDisruptionBudget)
 LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease", builtin.Lease)
+JOBS = Resource("batch", "v1", "jobs", "Job", builtin.Job)
 EVENTS = Resource("events.k8s.io", "v1", "events", "Event", Object)
 MANAGED_SERVICES = Resource(GROUP, VERSION, "managedservices", "ManagedService", ManagedService)
+HTTP_ROUTES = Resource("gateway.networking.k8s.io", "v1", "httproutes", "HTTPRoute", HTTPRoute)
+MAINTENANCE_WINDOWS = Resource(GROUP, VERSION, "maintenancewindows", "MaintenanceWindow", MaintenanceWindow)
+RELEASE_GATES = Resource(GROUP, VERSION, "releasegates", "ReleaseGate", ReleaseGate)

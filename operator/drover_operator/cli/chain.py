@@ -126,16 +126,22 @@ def _rolled_back(sight: Sightings, first: Link) -> Chain:
     """Which revision, why it was given up, and what serves instead. Its instances are gone; Events may still tell what they had."""
     status = sight.service.status
     bad, good = status.rollout.blocked_revision, status.target_revision
-    deadline = sight.service.spec.rollout.progress_deadline
-    tried = Link(
-        subject=f"revision {bad}", what=f"no more of its instances came into service for {deadline}, so it was given up and is blocked", word="Blocked"
-    )
+    tried = Link(subject=f"revision {bad}", what=f"{_fault(sight.service)}, so it was given up and is blocked", word="Blocked")
     serves = Link(subject=f"revision {good}", what=f"the service went back to it{_called(sight.service, good)}: {status.ready} in service")
     said = sorted((each for each in sight.events if bad and each.involved_object.name.startswith(f"{bad}-")), key=lambda each: -each.moment)
     words = list(dict.fromkeys(f"{each.reason}: {clean(each.message)}" for each in said))[:FEW]
     told = tuple(Link(subject="its instances said", what=each, word=each.partition(":")[0]) for each in words)
     # The links lead on from each other: what the bad one said stands below it, what serves now at the end.
     return Chain(links=(first, tried, *told, serves), steps=_steps(sight, Reason.ROLLED_BACK), wrong=True)
+
+
+def _fault(service: ManagedService) -> str:
+    """What a revision was given up for: a gate that it failed, or want of progress, which a gate without a verdict may be the cause of."""
+    checks = service.status.rollout.checks
+    failed = next((each for each in checks if each.state == "Failed"), None)
+    if failed is not None:
+        return f"it failed the gate '{failed.gate}' ({clean(failed.message)})"
+    return f"no more of its instances came into service for {service.spec.rollout.progress_deadline}"
 
 
 def _well(sight: Sightings) -> Chain:

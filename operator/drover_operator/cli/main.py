@@ -21,7 +21,7 @@ from drover_operator.kube.errors import DroverError
 DEBUG = "DROVER_DEBUG"
 HELP = ("-h", "--help")
 # The operator's hand: all of them are in `steer_verb`.
-STEERING = ("pause", "resume", "restart", "rollback", "unpin", "promote", "abort", "retry")
+STEERING = ("pause", "resume", "restart", "rollback", "unpin", "promote", "abort", "retry", "freeze", "unfreeze")
 # Each other has a module `VERB_verb` with `add_parser`; only that of the verb that was asked for is imported.
 VERBS = ("status", "why", "history", "apply", "plan", "diff", *STEERING, "report", "import", "explain", "completion", "doctor", "version")
 DESCRIPTION = "Look at the services that Drover runs, steer them, and bring in existing ones."

@@ -6,10 +6,10 @@ A patch names the uid and the version of the object that it was made for, and sa
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from drover_operator.api.rollout import ABORTED, PROMOTED, RETRIED
+from drover_operator.api.rollout import ABORTED, FROZEN, PROMOTED, RETRIED, THAWED
 from drover_operator.cli.layout import clean
 from drover_operator.cli.objects import Manifest, mappings, part
 from drover_operator.cli.outcome import Exit, Failure
@@ -18,7 +18,8 @@ from drover_operator.core.reasons import Reason
 
 RESTARTED = "drover.dev/restartedAt"  # when, in the template
 COMMAND = "drover.dev/command"  # the last verb, by whom, when and why
-FREEZING = ("pause", "resume")
+MOMENT = "%Y-%m-%dT%H:%M:%SZ"
+FREEZING = ("pause", "resume", "freeze", "unfreeze")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +30,7 @@ class Order:
     revision: str = ""
     step: int | None = None
     full: bool = False
+    seconds: float = 0.0  # how long, of freeze and unfreeze; 0 where no time is given
     reason: str = ""
 
 
@@ -108,7 +110,7 @@ def change(service: Manifest, order: Order, *, now: datetime, user: str, known: 
     Raises:
         Failure: the service is in no state for it, or the order names what is not there.
     """
-    moment = now.strftime("%Y-%m-%dT%H:%M:%SZ")
+    moment = now.strftime(MOMENT)
     case = _Case(service, order, moment, known)
     if service["metadata"].get("deletionTimestamp"):
         raise case.refusal("it is being deleted")
@@ -128,7 +130,7 @@ def _patch(service: Manifest, outcome: _Outcome, record: str) -> Manifest:
 
 def _frozen(case: _Case) -> str:
     """What else somebody must know who waits for instances to move."""
-    held = bool(case.spec.get("paused")) and case.order.verb not in FREEZING
+    held = bool(case.spec.get("paused")) and case.order.verb not in (*FREEZING, "abort")
     return f"; spec.paused is true, so nothing moves before {case.command('resume')}" if held else ""
 
 
@@ -266,6 +268,30 @@ def _retry(case: _Case) -> _Outcome:
     return _Outcome(f"retry of {revision}", f"lets {revision} be tried again", notes={ABORTED: None, RETRIED: case.moment})
 
 
+# --- freezes
+
+
+def _freeze(case: _Case) -> _Outcome:
+    until = _after(case, case.order.seconds)
+    answer = f"is frozen until {until}: no update of it begins or goes on; repair, scaling and going back do"
+    return _Outcome(f"freeze until {until}", answer, notes={FROZEN: until, THAWED: None})
+
+
+def _unfreeze(case: _Case) -> _Outcome:
+    """The freeze by hand is lifted at once; those of the calendar only for a time that is given, and for this service alone."""
+    if case.order.seconds:
+        until = _after(case, case.order.seconds)
+        return _Outcome(f"unfreeze until {until}", f"heeds no freeze until {until}", notes={FROZEN: None, THAWED: until})
+    if not case.notes.get(FROZEN):
+        return _Outcome("", "is not frozen by hand; --for lifts the freezes of MaintenanceWindows for a while", already=True)
+    return _Outcome("unfreeze", "is not frozen by hand any more", notes={FROZEN: None})
+
+
+def _after(case: _Case, seconds: float) -> str:
+    begin = datetime.strptime(case.moment, MOMENT).replace(tzinfo=UTC)
+    return (begin + timedelta(seconds=seconds)).strftime(MOMENT)
+
+
 def _count(value: object) -> int:
     return value if isinstance(value, int) else 0
 
@@ -279,4 +305,6 @@ RULES: Mapping[str, Callable[[_Case], _Outcome]] = {
     "promote": _promote,
     "abort": _abort,
     "retry": _retry,
+    "freeze": _freeze,
+    "unfreeze": _unfreeze,
 }

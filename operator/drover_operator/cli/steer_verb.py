@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from drover_operator.cli.options import SubParsers, add_verb, add_where, service_name, where
 
 LONGEST_REASON = 256  # characters
+SHORTEST_FREEZE, LONGEST_FREEZE = 60.0, 744 * 3600.0  # seconds
 COMMON = """
 The change is written to the service, with a record in the annotation
 drover.dev/command: what was done, by whom, when and why. The operator carries it
@@ -117,6 +118,32 @@ template makes another one.
   kubectl drover retry checkout -n shop
 """,
     ),
+    "freeze": _Page(
+        "let no update of a service begin or go on until some time",
+        """\
+Let no update of a service begin or go on until some time. Repair and scaling go
+on, and so does going back: abort and rollback work as ever. A freeze for many
+services at planned times is a MaintenanceWindow of purpose Freeze.
+""",
+        """\
+  # until tomorrow
+  kubectl drover freeze checkout -n shop --for 24h --reason "sales day"
+""",
+    ),
+    "unfreeze": _Page(
+        "lift a freeze of a service",
+        """\
+Lift the freeze by hand of a service. With --for, freezes by MaintenanceWindows
+are lifted for this service as well, for that long.
+""",
+        """\
+  # lift what kubectl drover freeze did
+  kubectl drover unfreeze checkout -n shop
+
+  # a fix that cannot wait for the end of the freeze of the calendar
+  kubectl drover unfreeze checkout --for 2h --reason "payment is down"
+""",
+    ),
 }
 
 
@@ -131,10 +158,29 @@ def add_parser(subparsers: SubParsers, verb: str) -> None:
         to = parser.add_mutually_exclusive_group()
         to.add_argument("--to-step", type=int, metavar="N", help="step to go to, counted from 1 (default: the next one)")
         to.add_argument("--full", action="store_true", help="pass all steps")
+    if verb in ("freeze", "unfreeze"):
+        parser.add_argument("--for", dest="seconds", type=_time, required=verb == "freeze", default=0.0, metavar="TIME", help="how long, such as 90m or 24h")
     add_where(parser)
     parser.add_argument("--reason", type=_reason, default="", metavar="TEXT", help=f"why, for the record; one line of at most {LONGEST_REASON} characters")
     parser.add_argument("--dry-run", action="store_true", help="show what would be changed; the server checks it and stores nothing")
     parser.set_defaults(run=run, verb=verb)
+
+
+def _time(text: str) -> float:
+    """Seconds of a duration of Kubernetes.
+
+    Raises:
+        ArgumentTypeError: it is none, or out of bounds.
+    """
+    from drover_operator.core.clock import parse_duration
+
+    try:
+        seconds = parse_duration(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is no duration: give one such as 90m or 24h") from None
+    if not SHORTEST_FREEZE <= seconds <= LONGEST_FREEZE:
+        raise argparse.ArgumentTypeError(f"'{text}' must be from 1m to 744h (31 days)")
+    return seconds
 
 
 def _reason(text: str) -> str:
@@ -156,6 +202,7 @@ def run(args: argparse.Namespace) -> int:
         revision=getattr(args, "to", ""),
         step=getattr(args, "to_step", None),
         full=getattr(args, "full", False),
+        seconds=getattr(args, "seconds", 0.0),
         reason=args.reason,
     )
     return steering.steer(steering.Wish(order=order, name=name, where=place, dry_run=args.dry_run))

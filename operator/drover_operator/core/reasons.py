@@ -23,11 +23,23 @@ class Reason(StrEnum):
     HOLDING = "HoldsAtStep"
     OLD_VERSION_ENDS = "WaitsForOldVersion"
     WAITS_FOR_PROMOTION = "WaitsForPromotion"
+    MEASURING = "MeasuresGates"
+    GATE_FAILED = "GateFailed"
+    GATE_NOT_FOUND = "GateNotFound"
+    GATE_WITHOUT_DATA = "GateWithoutData"
+    ROUTE_NOT_FOUND = "RouteNotFound"
+    ROUTE_NOT_USABLE = "RouteNotUsable"
+    ROUTE_NOT_ACCEPTED = "RouteNotAccepted"
+    ROUTER_SETTLES = "WaitsForRouter"
     SCALING_OUT = "ScalingOut"
     SCALING_IN = "ScalingIn"
     REPAIRING = "Repairing"
     DESTROYING = "Destroying"
     PAUSED = "Paused"
+    FROZEN = "Frozen"
+    WAITS_FOR_WINDOW = "WaitsForWindow"
+    WINDOW_NOT_FOUND = "WindowNotFound"
+    WINDOW_NEVER_OPENS = "WindowNeverOpens"
     PINNED = "Pinned"
     SETTLED = "Settled"
     MINIMUM_IN_SERVICE = "MinimumInService"
@@ -77,7 +89,7 @@ MEANING: dict[Reason, Meaning] = {
     Reason.ROLLING_OUT: Meaning("A new revision replaces the one that serves."),
     Reason.ROLLING_BACK: Meaning("The service goes back to an earlier revision."),
     Reason.ROLLED_BACK: Meaning(
-        "The wanted revision made no progress; the last good revision serves and the bad one is blocked.",
+        "The wanted revision made no progress or failed a gate; the last good revision serves and the bad one is blocked.",
         "Change the template, or the rollout settings to try the same revision again.",
         page="bad-revision",
     ),
@@ -94,11 +106,51 @@ MEANING: dict[Reason, Meaning] = {
         "The new revision has reached a pause, and stays at its share until somebody goes on.",
         "Go on: kubectl drover promote NAME; or go back: kubectl drover abort NAME.",
     ),
+    Reason.MEASURING: Meaning("The new revision has the share of its step, and its gates have no verdict yet."),
+    Reason.GATE_FAILED: Meaning(
+        "The first revision failed a gate, and there is none to go back to.",
+        "Read the message; then correct the template, or the gate and try again: kubectl drover retry NAME.",
+        page="gate-failed",
+    ),
+    Reason.GATE_NOT_FOUND: Meaning(
+        "The rollout names a ReleaseGate that does not exist in its namespace; no step is passed without it.",
+        "Create the gate, or take its name out of spec.rollout.",
+        page="gate-failed",
+    ),
+    Reason.GATE_WITHOUT_DATA: Meaning(
+        "The last measurement of a gate brought no data, which is never a pass.",
+        "Look at the message of the sample: kubectl drover status NAME.",
+        page="gate-failed",
+    ),
+    Reason.ROUTE_NOT_FOUND: Meaning(
+        "spec.traffic names an HTTPRoute that does not exist; the old revision serves.", "Create the HTTPRoute, or correct its name.", page="route-not-usable"
+    ),
+    Reason.ROUTE_NOT_USABLE: Meaning(
+        "No rule of the HTTPRoute has this service for its only backend; the old revision serves.",
+        "Name the service in the backendRefs of a rule, and that rule in spec.traffic.route.rule.",
+        page="route-not-usable",
+    ),
+    Reason.ROUTE_NOT_ACCEPTED: Meaning(
+        "A Gateway does not accept the HTTPRoute; the old revision serves.", "Read the message: the Gateway names what it misses.", page="route-not-usable"
+    ),
+    Reason.ROUTER_SETTLES: Meaning("The weights were written, and the router is given time to act on them."),
     Reason.SCALING_OUT: Meaning("Instances are being added."),
     Reason.SCALING_IN: Meaning("Instances are being drained and removed."),
     Reason.REPAIRING: Meaning("Instances that were lost are being replaced."),
     Reason.DESTROYING: Meaning("The service is being deleted: its instances drain and end."),
     Reason.PAUSED: Meaning("The rollout is frozen by spec.paused; repair and scaling go on.", "Set spec.paused to false to go on."),
+    Reason.FROZEN: Meaning(
+        "Rollouts are frozen, by hand or by a MaintenanceWindow of purpose Freeze; repair, scaling and going back are not.",
+        "Wait for its end, or lift it for this service: kubectl drover unfreeze NAME --for 2h --reason WHY.",
+    ),
+    Reason.WAITS_FOR_WINDOW: Meaning("The downtime of Recreate begins when its maintenance window opens; the old version serves."),
+    Reason.WINDOW_NOT_FOUND: Meaning(
+        "spec.rollout.recreate.window names no MaintenanceWindow of purpose Allow in the namespace; the old version serves.",
+        "Create the MaintenanceWindow, or correct its name.",
+    ),
+    Reason.WINDOW_NEVER_OPENS: Meaning(
+        "The maintenance window of the rollout never opens again, or cannot be read; the old version serves.", "Correct spec.opens of the MaintenanceWindow."
+    ),
     Reason.PINNED: Meaning("spec.pin holds the service at a recorded revision.", "Remove spec.pin to follow the template again."),
     Reason.SETTLED: Meaning("Nothing is being changed."),
     Reason.MINIMUM_IN_SERVICE: Meaning("At least the fewest instances that the budget allows are in service."),

@@ -20,6 +20,8 @@ _FIELDS = {
     "ConfigMap": frozenset(("binaryData", "data", "immutable")),
     "ControllerRevision": frozenset(("data", "revision")),
     "EndpointSlice": frozenset(("addressType", "endpoints", "ports")),
+    "HTTPRoute": frozenset(("spec", "status")),
+    "Job": frozenset(("spec", "status")),
     "Lease": frozenset(("spec",)),
     "PodDisruptionBudget": frozenset(("spec", "status")),
     "Pod": frozenset(("spec", "status")),

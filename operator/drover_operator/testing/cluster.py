@@ -13,12 +13,14 @@ from drover_operator.testing.apiserver import ApiServer, Write
 from drover_operator.testing.connection import SimulatedTransport
 from drover_operator.testing.controllers import EndpointSliceController, GarbageCollector, NamespaceController
 from drover_operator.testing.disruption import DisruptionController
+from drover_operator.testing.jobs import JobController
 from drover_operator.testing.kinds import NODES, PODS, Kind, named, typed
 from drover_operator.testing.kubelet import Kubelet
 from drover_operator.testing.objects import Json
 from drover_operator.testing.proxies import Proxies
 from drover_operator.testing.quotacontroller import QuotaController
 from drover_operator.testing.refusal import Refused, not_found
+from drover_operator.testing.router import Router
 from drover_operator.testing.rules import are_evaluated
 from drover_operator.testing.scheduler import NodeController, Scheduler
 from drover_operator.testing.storage import Version
@@ -52,6 +54,7 @@ class SimulatedCluster:
         self.garbage_collector = GarbageCollector(self.server)
         self.quota_controller = QuotaController(self.server)
         self.proxies = Proxies(self.server, seed)
+        self.router = Router(self.server)
         self._actors: tuple[Actor, ...] = (
             self.scheduler,
             self.kubelet,
@@ -61,6 +64,8 @@ class SimulatedCluster:
             self.proxies,
             self.quota_controller,
             DisruptionController(self.server),
+            self.router,
+            JobController(self.server, lambda image: self.kubelet.behaviour_of((image,)).mode),
             NamespaceController(self.server),
         )
         self._transports: list[SimulatedTransport] = []

@@ -62,6 +62,8 @@ CONFIG_MAPS = Kind(plural="configmaps", kind="ConfigMap")
 CONTROLLER_REVISIONS = Kind(group="apps", plural="controllerrevisions", kind="ControllerRevision")
 ENDPOINT_SLICES = Kind(group="discovery.k8s.io", plural="endpointslices", kind="EndpointSlice", generation=True)
 DISRUPTION_BUDGETS = Kind(group="policy", plural="poddisruptionbudgets", kind="PodDisruptionBudget", status=True, generation=True)
+JOBS = Kind(group="batch", plural="jobs", kind="Job", status=True, generation=True)
+HTTP_ROUTES = Kind(group="gateway.networking.k8s.io", plural="httproutes", kind="HTTPRoute", status=True, generation=True)
 LEASES = Kind(group="coordination.k8s.io", plural="leases", kind="Lease")
 RESOURCE_QUOTAS = Kind(plural="resourcequotas", kind="ResourceQuota", status=True)
 EVENTS = Kind(group="events.k8s.io", plural="events", kind="Event")
@@ -76,7 +78,7 @@ def custom(definition: Definition) -> Kind:
         version=VERSION,
         plural=definition.plural,
         kind=definition.kind,
-        status=True,
+        status=definition.has_status,
         scale=definition.scale,
         generation=True,
         schema=Schema(tree),
@@ -86,7 +88,22 @@ def custom(definition: Definition) -> Kind:
     )
 
 
-BUILT_IN = (NAMESPACES, NODES, PODS, SERVICES, CONFIG_MAPS, CONTROLLER_REVISIONS, ENDPOINT_SLICES, DISRUPTION_BUDGETS, LEASES, RESOURCE_QUOTAS, EVENTS, CRDS)
+BUILT_IN = (
+    NAMESPACES,
+    NODES,
+    PODS,
+    SERVICES,
+    CONFIG_MAPS,
+    CONTROLLER_REVISIONS,
+    ENDPOINT_SLICES,
+    DISRUPTION_BUDGETS,
+    JOBS,
+    HTTP_ROUTES,
+    LEASES,
+    RESOURCE_QUOTAS,
+    EVENTS,
+    CRDS,
+)
 KINDS = (*BUILT_IN, *(custom(definition) for definition in DEFINITIONS))
 _BY_PATH = {(kind.group, kind.version, kind.plural): kind for kind in KINDS}
 _BY_NAME = {kind.resource: kind for kind in KINDS} | {kind.plural: kind for kind in KINDS}

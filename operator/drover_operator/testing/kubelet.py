@@ -5,7 +5,7 @@ A node that is down freezes: the status of its pods stays as it was and pods bei
 simulated; a behaviour, by image or by annotation of the pod, says what they would find.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from drover_operator.testing import podstatus
@@ -71,6 +71,10 @@ class Kubelet(Actor):
         self._runs: dict[str, PodRun] = {}
         self._down: dict[str, float] = {}
         self._addresses = 0
+
+    def behaviour_of(self, images: Iterable[str]) -> Behaviour:
+        """What containers of these images do, the first that anything was said of."""
+        return next((self._by_image[image] for image in images if image in self._by_image), self.default)
 
     def set_behaviour(self, image: str, mode: str = "normal", *, start_delay: float | None = None, ready_after: float = 0.0) -> None:
         """What pods with a container of that image do; pods that run already notice it at their next event."""
@@ -144,8 +148,7 @@ class Kubelet(Actor):
 
     def behaviour(self, pod: Version) -> Behaviour:
         """What the containers of this pod do: its annotations first, then its images."""
-        images = [container.get("image", "") for container in pod.data["spec"]["containers"]]
-        found = next((self._by_image[image] for image in images if image in self._by_image), self.default)
+        found = self.behaviour_of([container.get("image", "") for container in pod.data["spec"]["containers"]])
         annotations: dict[str, str] = pod.meta.get("annotations") or {}
         if BEHAVIOUR_ANNOTATION not in annotations and READY_AFTER_ANNOTATION not in annotations:
             return found

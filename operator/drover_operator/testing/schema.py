@@ -135,6 +135,8 @@ class Schema:
     def _check_object(self, value: Json, path: str, found: list[FieldError]) -> None:
         prefix = f"{path}." if path else ""
         found += [required(prefix + name) for name in self.node.get("required", ()) if name not in value]
+        if len(value) < (least := self.node.get("minProperties", 0)):
+            found.append(invalid_value(path, len(value), f"{path} in body should have at least {least} properties"))
         limit = self.node.get("maxProperties", len(value))
         if len(value) > limit:
             found.append(FieldError("FieldValueTooMany", path, f"Too many: {len(value)}: must have at most {limit} items"))
@@ -154,6 +156,8 @@ class Schema:
                 self._items.check(item, f"{path}[{index}]", found)
         if keys := node.get("x-kubernetes-list-map-keys"):
             _check_unique(value, keys, path, found)
+        elif node.get("x-kubernetes-list-type") == "set":
+            found += [duplicate(f"{path}[{index}]", value[index]) for index in _repeated(value)]
 
 
 def _stored(obj: Json, old: Json | None) -> Json:
@@ -166,6 +170,18 @@ def _stored(obj: Json, old: Json | None) -> Json:
 def same(one: Any, other: Any) -> bool:
     """Whether two values are the same JSON; Python alone would take 1, 1.0 and true for one value."""
     return bool(one == other) and msgspec.json.encode(one, order="deterministic") == msgspec.json.encode(other, order="deterministic")
+
+
+def _repeated(value: list[Any]) -> list[int]:
+    """Where something of a set stands for the second time; a third one is not told any more."""
+    seen: dict[bytes, int] = {}
+    found: list[int] = []
+    for index, item in enumerate(value):
+        encoded = msgspec.json.encode(item, order="deterministic")
+        seen[encoded] = seen.get(encoded, 0) + 1
+        if seen[encoded] == 2:
+            found.append(index)
+    return found
 
 
 def _check_unique(value: list[Any], keys: list[str], path: str, found: list[FieldError]) -> None:

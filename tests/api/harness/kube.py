@@ -33,7 +33,10 @@ PATHS = {
     "poddisruptionbudgets": "apis/policy/v1",
     "events": "apis/events.k8s.io/v1",
     "leases": "apis/coordination.k8s.io/v1",
+    "jobs": "apis/batch/v1",
     "managedservices": "apis/drover.dev/v1alpha1",
+    "releasegates": "apis/drover.dev/v1alpha1",
+    "maintenancewindows": "apis/drover.dev/v1alpha1",
 }
 
 

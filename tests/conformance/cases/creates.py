@@ -11,6 +11,24 @@ async def a_custom_resource_is_completed(room: Room) -> None:
     await room.get("managedservices/web")
 
 
+async def sets_and_maps_that_must_not_be_empty(room: Room) -> None:
+    """A gate that is named twice is told at its second place, whatever follows; and a window for no labels would be one for all services."""
+    for gates in (["a", "a"], ["a", "b", "a", "b", "a"], ["a", "A", "a"]):
+        await room.post("managedservices", service(spec={"rollout": {"gates": gates}}))
+    opens = [{"from": "22:00", "for": "6h", "days": ["Sat", "Sat"]}]
+    window = {"apiVersion": "drover.dev/v1alpha1", "kind": "MaintenanceWindow", "metadata": {"name": "w"}}
+    await room.post("maintenancewindows", {**window, "spec": {"opens": opens}})
+    await room.post("maintenancewindows", {**window, "spec": {"opens": [], "purpose": "Freeze", "services": {"matchLabels": {}}}})
+
+
+async def kinds_that_have_no_status(room: Room) -> None:
+    """Nobody tells anything of gates and windows: a status that is sent along is dropped, and there is none to ask for."""
+    gate = {"apiVersion": "drover.dev/v1alpha1", "kind": "ReleaseGate", "metadata": {"name": "errors"}, "spec": {"measure": {"restarts": {}}}}
+    await room.post("releasegates", {**gate, "status": {"phase": "Run"}})
+    await room.merge("releasegates/errors/status", {"status": {"phase": "Run"}}, show=CODE)
+    await room.merge("releasegates/errors", {"spec": {"samples": 3}}, show="metadata.generation spec status")
+
+
 async def a_config_map_is_stored_as_it_came(room: Room) -> None:
     """Kinds without defaults show the plain frame: type, uid, version, time of one second resolution."""
     await room.post("configmaps", config(data={"k": "v"}, labels={"a": "b"}))

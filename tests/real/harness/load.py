@@ -2,6 +2,8 @@
 """A steady load from inside the cluster, through the Service as any client would, and what became of each request."""
 
 import json
+import math
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,13 +27,25 @@ class Seen:
         """The versions that answered in the last second."""
         return set(self.lines[-1]["versions"]) if self.lines else set()
 
+    def between(self, begin: float, end: float = math.inf) -> Counter[str]:
+        """Answers by version in the seconds that lie wholly between two moments of the wall clock; the first second told has no known begin."""
+        found = Counter[str]()
+        for before, line in zip(self.lines, self.lines[1:], strict=False):
+            if before["at"] >= begin and line["at"] <= end:
+                found.update(line["versions"])
+        return found
+
+    def failed_since(self, begin: float) -> list[str]:
+        """Requests that were sent after that moment, and failed."""
+        return [each for each in self.failed if float(each.split()[0]) >= begin]
+
 
 class Load:
     """One pod that asks."""
 
     def __init__(self, space: Space) -> None:
         self._space = space
-        self._running = False
+        self.running = False
 
     def start(self, service: str, *, workers: int = 8, rate: int = 200, wait: float = 0.05, node: str = "") -> "Load":
         """Begin, and wait until answers come."""
@@ -45,7 +59,7 @@ class Load:
             "spec": {"containers": [container], "terminationGracePeriodSeconds": 0, "restartPolicy": "Never", **({"nodeName": node} if node else {})},
         }
         self._space.kube.create("pods", self._space.name, body)
-        self._running = True
+        self.running = True
         until(lambda: len(self.seen().lines) >= 2 and self.seen().ok, "the load gets answers", seconds=30)
         return self
 
@@ -63,7 +77,7 @@ class Load:
 
     def stop(self) -> None:
         """End it."""
-        if self._running:
-            self._running = False
+        if self.running:
+            self.running = False
             if self._space.kube.find("pods", self._space.name, NAME):  # it goes with its node
                 self._space.kube.delete("pods", self._space.name, NAME)

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A namespace on real nodes: services of the sample server."""
 
+import subprocess
+import sys
 from typing import Any
 
 from api.harness.kube import Body
@@ -41,6 +43,12 @@ class RealSpace(Space):
     def version(self, name: str, version: str) -> None:
         """Declare another version."""
         self.patch(name, {"spec": {"template": server(version)}})
+
+    def drover(self, *words: str) -> None:
+        """A verb of kubectl drover, as a person would give it."""
+        command = [sys.executable, "-m", "drover_operator.cli.main", *words, "-n", self.name, f"--kubeconfig={self.plane.cluster.kubeconfig}"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
 
     def nodes(self) -> dict[str, str]:
         """Whether each node is ready: True, False or Unknown."""

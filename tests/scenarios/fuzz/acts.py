@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from scenarios.fuzz.arena import NAME, Arena, Json, Moot, most_of
+from scenarios.fuzz.arena import FOREIGN_BACKEND, FURNITURE, NAME, ROUTE, STEADY, WINDOW, Arena, Json, Moot, most_of
 from scenarios.invariants import GATE, NAMESPACE, leaving
 
 from drover_controllers.service import naming
+from drover_operator.api.meta import utc
+from drover_operator.api.rollout import FROZEN, THAWED
 from drover_operator.kube.errors import NotFound, api_error
 from drover_operator.kube.transport import JSON, MERGE_PATCH, Request
 
@@ -265,6 +267,64 @@ for _count in (0, 1, 2, 7, -1, 5001, "3", 1.5):
     act(f"scale subresource: {_count!r}")(_scale(_count))
 
 
+# -- what rollouts are judged and held by
+act("gate: deleted", trouble=True)(lambda arena: arena.cluster.delete("releasegates", NAMESPACE, STEADY))
+act("gate: what nobody passes", trouble=True)(edit("releasegates", STEADY, {"spec": {"limit": {"atLeast": "5"}}}))
+act("gate: another interval")(edit("releasegates", STEADY, {"spec": {"interval": "3s"}}))
+act("gate: another measure", trouble=True)(edit("releasegates", STEADY, {"spec": {"measure": {"restarts": None, "http": {"url": "http://fuzz.example/"}}}}))
+act("window: deleted")(lambda arena: arena.cluster.delete("maintenancewindows", NAMESPACE, WINDOW))
+act("window: past")(edit("maintenancewindows", WINDOW, {"spec": {"opens": [{"from": "00:00", "for": "1h", "date": "2020-01-01"}]}}))
+act("window: a zone that nobody knows")(edit("maintenancewindows", WINDOW, {"spec": {"timeZone": "Fuzz/Fuzz"}}))
+act("window: of the other purpose")(edit("maintenancewindows", WINDOW, {"spec": {"purpose": "Freeze"}}))
+act("frozen by hand: no time at all")(edit("managedservices", NAME, note(FROZEN, "fuzz")))
+
+
+@act("frozen by the calendar")
+def _freeze_all(arena: Arena) -> None:
+    wanted = FURNITURE[f"maintenancewindows/{WINDOW}"]
+    arena.cluster.apply({**wanted, "metadata": {**wanted["metadata"], "name": "freeze"}, "spec": {**wanted["spec"], "purpose": "Freeze", "reason": "fuzz"}})
+
+
+def _until(key: str, seconds: float) -> Callable[[Arena], Any]:
+    def send(arena: Arena) -> None:
+        arena.cluster.patch("managedservices", NAMESPACE, NAME, note(key, utc(arena.cluster.now() + seconds).isoformat()))
+
+    return send
+
+
+act("frozen by hand")(_until(FROZEN, 20.0))
+act("frozen by hand, and over")(_until(FROZEN, -20.0))
+act("thawed by hand")(_until(THAWED, 20.0))
+
+
+def first_job(arena: Arena) -> str:
+    """The name of a Job of ours."""
+    found = arena.cluster.objects("jobs", NAMESPACE)
+    if not found:
+        raise Moot("no Job")
+    return str(found[0]["metadata"]["name"])
+
+
+act("job: deleted")(lambda arena: arena.cluster.delete("jobs", NAMESPACE, first_job(arena)))
+
+
+@act("job: failed by hand", trouble=True)
+def _fail_job(arena: Arena) -> None:
+    condition = {"type": "Failed", "status": "True", "reason": "Fuzzed", "message": "x" * 2000, "lastTransitionTime": "2026-01-01T00:00:00Z"}
+    arena.cluster.patch("jobs", NAMESPACE, first_job(arena), {"status": {"conditions": [condition]}}, "status")
+
+
+# -- the route
+act("route: deleted", trouble=True)(lambda arena: arena.cluster.delete("httproutes", NAMESPACE, ROUTE))
+act("route: other backends", trouble=True)(edit("httproutes", ROUTE, {"spec": {"rules": [{"backendRefs": [{"name": FOREIGN_BACKEND, "port": 80}]}]}}))
+act("route: no rules", trouble=True)(edit("httproutes", ROUTE, {"spec": {"rules": [{"name": "fuzz", "backendRefs": [{"name": FOREIGN_BACKEND}]}]}}))
+act("route: another weight")(edit("httproutes", ROUTE, {"spec": {"rules": [{"name": "fuzz", "backendRefs": [{"name": NAME, "port": 80, "weight": 7}]}]}}))
+act("route: annotations stripped")(edit("httproutes", ROUTE, {"metadata": {"annotations": None}}))
+act("route: not accepted", trouble=True)(lambda arena: arena.accept_routes(accepts=False))
+act("Service of the candidate: deleted")(lambda arena: arena.cluster.delete("services", NAMESPACE, naming.candidate(NAME)))
+act("Service of the candidate: another selector")(edit("services", naming.candidate(NAME), {"spec": {"selector": {"fuzz": "1"}}}))
+
+
 # -- machines
 @act("node: down", trouble=True)
 def _node_down(arena: Arena) -> None:
@@ -310,7 +370,7 @@ act("operator: a second one")(lambda arena: arena.operator())
 
 
 def mend(arena: Arena) -> None:
-    """Take away what stands in the way: dead nodes, foreign finalizers and objects, orphans. Then all must become well by itself.
+    """Take away what stands in the way: dead nodes, foreign finalizers and objects, orphans, freezes. Then all must become well by itself.
 
     Pods without our label, or with another's, are not found under the service: they are taken back only when their name is wanted again.
     """
@@ -320,6 +380,8 @@ def mend(arena: Arena) -> None:
     for node in arena.cluster.objects("nodes"):
         arena.cluster.node_up(node["metadata"]["name"])
         arena.cluster.patch("nodes", "", node["metadata"]["name"], {"spec": {"unschedulable": None}})
+    if arena.cluster.find("namespaces", "", NAMESPACE) is not None:
+        arena.furnish()
     for pod in arena.cluster.objects("pods", NAMESPACE):
         if pod["metadata"].get("labels", {}).get(naming.SERVICE_LABEL) != NAME:
             arena.cluster.delete("pods", NAMESPACE, pod["metadata"]["name"], grace=0)

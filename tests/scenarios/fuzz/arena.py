@@ -20,8 +20,10 @@ from scenarios.crew import Life, Operator
 from scenarios.invariants import NAMESPACE, Invariants, Json
 
 from drover_controllers.service.naming import place_of
+from drover_operator.api.crd import Definition
 from drover_operator.kube.errors import ApiError
 from drover_operator.kube.transport import Reply, Request
+from drover_operator.runtime.engine import nobody
 from drover_operator.testing import SimulatedCluster, validation
 
 NAME = "web"
@@ -32,7 +34,34 @@ STATUS_BYTES, MESSAGE, LISTED = 128 * 1024, 1024, {"instances": 100, "history": 
 # Looked at again at once, by design; no answer comes to the processes that a test has killed.
 HARMLESS = ("the object has been modified", "not found", "is over: ", "no answer in 30 s", "the API server is down")
 BOOKKEEPING = ("leases", "leases.coordination.k8s.io", "configmaps", "events.events.k8s.io")
+FOREIGN_BACKEND = "legacy"  # of a route
 STATUS_PATH = f"/managedservices/{NAME}/status"
+
+
+# What services of the fuzz may name, as it stands before each trial; other names lead to nothing. Of the gates one is passed by whoever does not
+# restart, one by whoever passes its Job, and one never: nobody answers.
+STEADY, TESTED, SILENT = "fuzz", "fuzz1", "fuzz2"
+WINDOW = ROUTE = "fuzz"
+JOB: Json = {"template": {"spec": {"containers": [{"name": "test", "image": "app:1.0"}]}}}
+
+
+def _ours(kind: str, name: str, **spec: Any) -> Json:
+    return {"apiVersion": "drover.dev/v1alpha1", "kind": kind, "metadata": {"name": name, "namespace": NAMESPACE}, "spec": spec}
+
+
+RULES: list[Json] = [{"name": "fuzz", "backendRefs": [{"name": NAME, "port": 80}]}]
+FURNITURE: dict[str, Json] = {
+    "releasegates/fuzz": _ours("ReleaseGate", STEADY, measure={"restarts": {}}, interval="2s"),
+    "releasegates/fuzz1": _ours("ReleaseGate", TESTED, measure={"job": {**JOB, "timeout": "20s"}}),
+    "releasegates/fuzz2": _ours("ReleaseGate", SILENT, measure={"http": {"url": "http://fuzz.example/"}}, interval="20s"),
+    "maintenancewindows/fuzz": _ours("MaintenanceWindow", WINDOW, opens=[{"from": "00:00", "for": "24h"}]),
+    "httproutes/fuzz": {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "HTTPRoute",
+        "metadata": {"name": ROUTE, "namespace": NAMESPACE},
+        "spec": {"parentRefs": [{"name": "gateway"}], "rules": RULES},
+    },
+}
 
 
 class Moot(Exception):
@@ -118,7 +147,7 @@ class Arena:
 
     def __init__(self, seed: int, first: Json) -> None:
         self.cluster = SimulatedCluster(seed=seed, nodes=3)
-        self.cluster.create_namespace(NAMESPACE)
+        self.make_room()
         self.rules = Rules(self.cluster)
         self.operators: list[Operator] = []
         self.declared = first
@@ -126,7 +155,8 @@ class Arena:
         self._dies = ""
         self.sound: Json | None = None
         self._heard: list[str] = []
-        self._seen = self._counted = self._kills = 0
+        self._seen = self._counted = self._kills = self._measured = 0
+        self._told: Json = {}
         for image, mode in IMAGES.items():
             self.cluster.set_image_behaviour(image, mode)
         self.cluster.set_image_behaviour(SLOW, "normal", ready_after=SLOW_SECONDS)
@@ -136,7 +166,7 @@ class Arena:
     def operator(self) -> None:
         """Start one, or one more."""
         name = f"op-{len(self.operators) + 1}"
-        self.operators.append(Operator(self.cluster, name, Random(self._random.random()), connect=self._connect))
+        self.operators.append(Operator(self.cluster, name, Random(self._random.random()), connect=self._connect, outside=nobody))
 
     def die(self, when: str) -> None:
         """Kill the process at its next write: `before` it arrives, or `after` it was applied and before the reply."""
@@ -152,8 +182,16 @@ class Arena:
     def _after(self, life: Life, request: Request, reply: Reply) -> Reply | BaseException:
         if request.path.endswith(STATUS_PATH) and reply.status < 300:
             self.rules.told()
+            self._note()
         self._killed(life, request, "after")
         return reply
+
+    def _note(self) -> None:
+        """What was told of gates alone is no unrest: those of a whole rollout are measured until its end, however long it waits."""
+        status = self.status()
+        told = {**status, "rollout": {key: value for key, value in status.get("rollout", {}).items() if key != "checks"}}
+        self._measured += told == self._told
+        self._told = told
 
     def _killed(self, life: Life, request: Request, when: str) -> bool:
         if self._dies != when or not request.mutating or "leases" in request.path or "events" in request.path:
@@ -195,11 +233,11 @@ class Arena:
         return (self.object or {}).get("status", {})
 
     def writes(self) -> int:
-        """How many times the operator has changed an object."""
+        """How many times the operator has changed an object, but for what it noted of measurements."""
         seen, self._seen = self._seen, len(self.cluster.writes)
         news = (self.cluster.writes[index] for index in range(seen, self._seen))
         self._counted += sum(1 for each in news if each.changed and each.user.startswith("drover:operator") and each.resource not in BOOKKEEPING)
-        return self._counted
+        return self._counted - self._measured
 
     # -- what a person does
     def declare(self, manifest: Json, *, tried: bool = False, ruled: bool = True) -> None:
@@ -220,9 +258,32 @@ class Arena:
         self.sound = sound if tried else None
 
     def make_room(self) -> None:
-        """The namespace is there, unless it is still going."""
+        """The namespace is there with its furniture, unless it is still going."""
         if self.cluster.find("namespaces", "", NAMESPACE) is None:
             self.cluster.create_namespace(NAMESPACE)
+            self.furnish()
+
+    def furnish(self) -> None:
+        """Gates, window and route are as they were; but for weights, which are the operator's, and what is in a namespace that goes."""
+        if "deletionTimestamp" in self.cluster.get("namespaces", "", NAMESPACE)["metadata"]:
+            return
+        for place, wanted in FURNITURE.items():
+            plural, _, name = place.partition("/")
+            found = self.cluster.find(plural, NAMESPACE, name)
+            if found is None:
+                self.cluster.apply(wanted)
+            elif plural != "httproutes" or any(each["name"] == FOREIGN_BACKEND for rule in found["spec"]["rules"] for each in rule["backendRefs"]):
+                self.cluster.patch(plural, NAMESPACE, name, [{"op": "add", "path": "/spec", "value": wanted["spec"]}])
+        for each in self.cluster.objects("maintenancewindows", NAMESPACE):
+            if each["metadata"]["name"] != WINDOW:
+                self.cluster.delete("maintenancewindows", NAMESPACE, each["metadata"]["name"])
+        if not self.cluster.router.accepts:
+            self.accept_routes(accepts=True)
+
+    def accept_routes(self, *, accepts: bool) -> None:
+        """Whether the Gateway takes the route, and tells so."""
+        self.cluster.router.accepts = accepts
+        self.cluster.router.mark(f"{NAMESPACE}/{ROUTE}")
 
     def _replace(self, manifest: Json) -> Json:
         found = self.object
@@ -240,6 +301,11 @@ class Arena:
         return self.declared if self.object is None else wish(self.object)
 
 
+def body(definition: Definition, name: str, spec: Json) -> Json:
+    """An object of one of our kinds in the namespace."""
+    return {"apiVersion": "drover.dev/v1alpha1", "kind": definition.kind, "metadata": {"name": name, "namespace": NAMESPACE}, "spec": spec}
+
+
 def wish(stored: Json) -> Json:
     """The part of an object that people declare."""
     meta = {key: stored["metadata"][key] for key in ("labels", "annotations") if key in stored["metadata"]}
@@ -255,8 +321,10 @@ def demanded(spec: Json) -> int:
 def most_of(manifest: Json) -> int:
     """Most instances that the spec allows; any number when it cannot be read: it will be refused then."""
     try:
-        count, surge = demanded(manifest["spec"]), manifest["spec"].get("rollout", {}).get("rolling", {}).get("maxSurge", "25%")
-        return count + (surge if isinstance(surge, int) else -(-int(surge.rstrip("%")) * count // 100))
+        rollout = manifest["spec"].get("rollout", {})
+        count, surge = demanded(manifest["spec"]), rollout.get("rolling", {}).get("maxSurge", "25%")
+        beside = count if rollout.get("type") in ("BlueGreen", "Canary", "ABTest") else 0  # two sets of full size
+        return count + max(beside, surge if isinstance(surge, int) else -(-int(surge.rstrip("%")) * count // 100))
     except (TypeError, ValueError, AttributeError, KeyError):
         return 10**6
 

@@ -7,11 +7,15 @@ Every case says what the API server must make of it, from the schema alone: that
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any, Literal
 
 from scenarios.fuzz.walk import ANY, Json, Property
 
+from drover_operator.api.maintenancewindow import LABEL_VALUE, TIME_ZONE
 from drover_operator.api.meta import DNS_LABEL_PATTERN, DURATION_PATTERN
+from drover_operator.api.releasegate import DECIMAL
+from drover_operator.api.rollout import HEADER
 from drover_operator.core.clock import parse_duration
 
 # rule: only a rule in CEL refuses it. open: the CRD takes anything here, what a pod may be is judged by the dry run. broken: no pod is like that.
@@ -19,18 +23,56 @@ Expect = Literal["accepted", "refused", "rule", "open", "broken"]
 ABSENT: Any = object()
 PERCENT_PATTERN = "^(100|[1-9]?[0-9])%$"
 REASON_PATTERN = "^[A-Za-z]([A-Za-z0-9]*)$"
-EXAMPLES: dict[str, str] = {DURATION_PATTERN: "30s", DNS_LABEL_PATTERN: "fuzz", PERCENT_PATTERN: "50%", REASON_PATTERN: "Fuzzed", "^/": "/healthz", "": "fuzz"}
+URL, SERVER = r"^https?://[^\s@]+$", r"^https?://[^\s@?#]+$"
+POINTER, RATIO, PROBABILITY = r"^(/[^/]+)+$", r"^(0|[1-9][0-9]{0,5})(\.[0-9]{1,9})?$", r"^0\.[0-9]{1,10}$"
+TIME, DATE = "^[0-9]{2}:[0-9]{2}$", "^20[0-9]{2}-[0-9]{2}-[0-9]{2}$"
+EXAMPLES: dict[str, str] = {
+    DURATION_PATTERN: "30s",
+    DNS_LABEL_PATTERN: "fuzz",
+    PERCENT_PATTERN: "50%",
+    REASON_PATTERN: "Fuzzed",
+    URL: "http://fuzz.example/",
+    SERVER: "http://fuzz.example",
+    POINTER: "/fuzz",
+    DECIMAL: "0.5",
+    RATIO: "1.2",
+    PROBABILITY: "0.05",
+    TIME: "22:00",
+    DATE: "2026-12-23",
+    TIME_ZONE: "Europe/Berlin",
+    LABEL_VALUE: "fuzz",
+    HEADER: "x-fuzz",
+    "^/": "/healthz",
+    "": "fuzz",
+}
+# The longest text of a pattern where filling up the example does not lead to one.
+LONGEST: dict[str, str] = {DECIMAL: "-999999999999999.999999999", RATIO: "999999.999999999", PROBABILITY: "0.9999999999", TIME: "23:59", DATE: "2099-12-31"}
+BEGINS: dict[str, str] = {URL: "http://fuzz.example/", SERVER: "http://fuzz.example", POINTER: "/", "^/": "/", TIME_ZONE: "Z"}  # the rest may be any letter
 BROKEN: dict[str, tuple[str, ...]] = {
     DURATION_PATTERN: ("30", "ss", "1d", "-5s", "1.5s", "30 s", "\u0663\u0660s", "30s\n"),
     DNS_LABEL_PATTERN: ("Fuzz", "-fuzz", "fuzz-", "fu.zz", "fu_zz", "fuzz\n"),
     PERCENT_PATTERN: ("50", "101%", "-1%", "%", "007%", "1.5%"),
     REASON_PATTERN: ("1st", "two words", ""),
+    URL: ("ftp://fuzz.example/", "http://", "http://me@fuzz.example/", "http://fuzz.example/a b", "//fuzz.example", "http://fuzz.example/\n"),
+    SERVER: ("ftp://fuzz.example", "http://me@fuzz.example", "http://fuzz.example?a", "http://fuzz.example#a", "http://fuzz.example\n"),
+    POINTER: ("fuzz", "/", "//fuzz", "/fuzz/"),
+    DECIMAL: ("1.", ".5", "+1", "1e3", "NaN", "Inf", "0x1", "1.0000000001", "1000000000000000", "\u0661", "1\n"),
+    RATIO: ("-1", "01", "1.", ".5", "1000000", "1.0000000001", "NaN", "1\n"),
+    PROBABILITY: ("0", "1", "1.0", ".05", "0.", "0.00000000001", "1e-2", "-0.1"),
+    TIME: ("7:00", "22:0", "22.00", "22:00:00", "2200", "\u0662\u0662:00", "22:00\n"),
+    DATE: ("1999-12-31", "2026-1-01", "2026/12/23", "23.12.2026", "2026-12-23\n"),
+    TIME_ZONE: ("localtime", "Europe/", "/Europe", "Europe//Berlin", "../Passwd", "+02:00", "right/Europe/Berlin"),
+    HEADER: ("x fuzz", "x:fuzz", "", "x\n"),
+    LABEL_VALUE: ("-fuzz", "fuzz-", "fu zz", "fu/zz"),
     "^/": ("healthz", ""),
     "": (),
 }
 RUNNABLE = "app:2.0"  # an image that becomes ready
 _BOUNDS = re.compile(r"duration\(self\) >= duration\('(\w+)'\) && duration\(self\) <= duration\('(\w+)'\)")
-_ONE_OF = re.compile(r"has\(self\.(\w+)\)")
+_HAS = re.compile(r"has\(self\.(\w+)\)")
+_ONE_OF_TWO = re.compile(r"has\(self\.\w+\) != has\(self\.\w+\)")
+_EITHER = re.compile(r"has\(self\.\w+\) \?[^:?]+:[^:?]+")
+_ANY_OF = re.compile(r"has\(self\.\w+\)( \|\| has\(self\.\w+\))+")
 
 
 @dataclass(frozen=True)
@@ -52,8 +94,8 @@ def cases(found: Property) -> list[Case]:
 
 def _presence(found: Property) -> Iterator[Case]:
     """Absent and null; a null in a list or a map stays there and is of the wrong type."""
-    key, parent = found.trail[-1][0], found.trail[-2][1]
-    missing: Expect = "refused" if found.required else "rule" if key in only_one(parent) else "accepted"
+    key, rules = found.trail[-1][0], choice(found.trail[-2][1])
+    missing: Expect = "refused" if found.required else "rule" if rules is not None and key in rules.some else "accepted"
     if not found.listed and key != ANY:
         yield Case("absent", ABSENT, missing)
     yield Case("null", None, "refused" if found.listed else missing)
@@ -121,10 +163,8 @@ def _texts(node: Json, found: Property) -> Iterator[Case]:
     if node.get("format") == "date-time":
         yield Case("a moment", "2026-01-01T00:00:00Z", "accepted")
         yield Case("no moment", "yesterday", "refused")
-    elif pattern or least:
-        yield Case("empty", "", "refused")
     else:
-        yield Case("empty", "", "accepted")
+        yield Case("empty", "", "refused" if least or not _fits(pattern, "") else "accepted")
     for number, text in enumerate(BROKEN[pattern]):
         yield Case(f"pattern broken, {number}", text, "refused")
     if most is not None:
@@ -148,6 +188,10 @@ def _durations(node: Json) -> Iterator[Case]:
 def _lists(node: Json) -> Iterator[Case]:
     least, most, keys = node.get("minItems", 0), node.get("maxItems"), node.get("x-kubernetes-list-map-keys")
     rows = [example(node["items"], "", number) for number in range((most or 3) + 1)]
+    if any("!has(c.match)" in each["rule"] for each in node.get("x-kubernetes-validations", ())):  # one is for everybody else
+        rows[1:] = [{**each, "match": example(node["items"]["properties"]["match"], "")} for each in rows[1:]]
+    if node.get("x-kubernetes-list-type") == "set":
+        yield Case("a word twice", [rows[0], rows[0]], "refused")
     yield Case("empty", [], "refused" if least else "accepted")
     yield Case("one", rows[:1], "accepted")
     yield Case("two", rows[:2], "accepted")
@@ -163,33 +207,55 @@ def _objects(found: Property) -> Iterator[Case]:
     if isinstance(node.get("additionalProperties"), dict):
         yield from _maps(node)
         return
-    one_of = only_one(node)
-    needs = bool(node.get("required"))
-    yield Case("empty", {}, "refused" if needs else "rule" if one_of else "accepted")
+    rules = choice(node)
+    yield Case("empty", {}, "refused" if node.get("required") else "rule" if rules is not None else "accepted")
     yield Case("an example", example(node, ""), "accepted")
     kept = node.get("x-kubernetes-preserve-unknown-fields")
     yield Case("an unknown field", {**example(node, ""), "fuzzed": {"a": [1]}}, "broken" if kept else "accepted")
-    if one_of:
-        both = {name: example(node["properties"][name], name) for name in one_of[:2]}
+    if rules is not None and rules.pairs:
+        both = {name: example(node["properties"][name], name) for name in (*node.get("required", ()), *rules.pairs[0])}
         yield Case("two kinds", both, "rule")
 
 
 def _maps(node: Json) -> Iterator[Case]:
     most = node.get("maxProperties")
     text = example(node["additionalProperties"], "")
-    yield Case("empty", {}, "accepted")
+    yield Case("empty", {}, "refused" if node.get("minProperties") else "accepted")
     yield Case("one", {"fuzz": text}, "accepted")
     if most is not None:
         yield Case("most", {f"fuzz{number}": text for number in range(most)}, "accepted")
         yield Case("too many", {f"fuzz{number}": text for number in range(most + 1)}, "refused")
 
 
-def only_one(node: Json) -> list[str]:
-    """The members of which a rule wants exactly one."""
+@dataclass(frozen=True)
+class Choice:
+    """What a rule says of members beside each other: no pair goes together, without one of `some` alone it is broken, an example has `chosen`."""
+
+    pairs: tuple[tuple[str, str], ...]
+    some: tuple[str, ...]
+    chosen: str
+
+
+def choice(node: Json) -> Choice | None:
+    """The choice that a node leaves, if it leaves one."""
     for each in node.get("x-kubernetes-validations", ()):
-        if ".filter(x, x).size() == 1" in each["rule"]:
-            return _ONE_OF.findall(each["rule"])
-    return []
+        names = tuple(dict.fromkeys(_HAS.findall(each["rule"])))
+        if ".filter(x, x).size() == 1" in each["rule"] or _ONE_OF_TWO.fullmatch(each["rule"]):
+            return Choice(tuple(combinations(names, 2)), names, names[0])
+        if _ANY_OF.fullmatch(each["rule"]):
+            return Choice((), names, names[0])
+        if _EITHER.fullmatch(each["rule"]):
+            together = "||" not in each["rule"]  # of the others: all of them, or any
+            return Choice(tuple((names[0], other) for other in names[1:]), names if together else names[:2], names[0] if together else names[1])
+    return None
+
+
+def rivals(node: Json, name: str) -> list[str]:
+    """The members that are taken away where one is set, so that it stands there as it should."""
+    found = choice(node)
+    if found is None:
+        return []
+    return [other for other in found.some if other != name] if not found.pairs else [b if a == name else a for a, b in found.pairs if name in (a, b)]
 
 
 def example(node: Json, key: str | int, number: int = 0) -> Any:
@@ -197,11 +263,13 @@ def example(node: Json, key: str | int, number: int = 0) -> Any:
     if key == "image":
         return RUNNABLE
     if "enum" in node:
-        return node["enum"][0]
+        return node["enum"][number % len(node["enum"])]
     match node.get("type", "integer"):
         case "object":
             inner = node.get("properties", {})
-            value: Any = {name: example(inner[name], name, number) for name in (*node.get("required", ()), *only_one(node)[:1])}
+            if node.get("minProperties"):
+                return {"fuzz": example(node["additionalProperties"], "")}
+            value: Any = {name: example(inner[name], name, number) for name in (*node.get("required", ()), *_chosen(node))}
         case "array":
             value = [example(node["items"], "", each) for each in range(node.get("minItems", 0))]
         case "integer":
@@ -213,16 +281,31 @@ def example(node: Json, key: str | int, number: int = 0) -> Any:
     return value
 
 
+def _chosen(node: Json) -> list[str]:
+    found = choice(node)
+    return [found.chosen] if found is not None else []
+
+
 def _text(node: Json, number: int) -> str:
     if node.get("format") == "date-time":
         return "2026-01-01T00:00:00Z"
     text = EXAMPLES[node.get("pattern", "")]
-    return f"{text}{number}" if number and text == "fuzz" else text
+    for each in node.get("x-kubernetes-validations", ()):
+        if (match := _BOUNDS.search(each["rule"])) and not parse_duration(match[1]) <= parse_duration(text) <= parse_duration(match[2]):
+            text = match[1]
+    return f"{text}{number}" if number and text.endswith("fuzz") else text
 
 
 def longest(node: Json, length: int) -> str:
-    """A text of that length that fits the pattern."""
+    """A text of that length that fits the pattern, or the longest that does; beyond what the pattern takes, any."""
     pattern = node.get("pattern", "")
-    text = "100%" if pattern == PERCENT_PATTERN else EXAMPLES[pattern]
-    fill = "0" if text[0].isdigit() else "z"
-    return text[:1] + fill * (length - len(text)) + text[1:] if text[0] == "/" else fill * (length - len(text)) + text
+    if pattern in LONGEST:
+        return LONGEST[pattern].ljust(length, "0") if length > node["maxLength"] else LONGEST[pattern]
+    if pattern in BEGINS:
+        return BEGINS[pattern].ljust(length, "z")
+    text = "100%" if pattern == PERCENT_PATTERN else _text(node, 0)
+    return ("0" if text[0].isdigit() else "z") * (length - len(text)) + text
+
+
+def _fits(pattern: str, text: str) -> bool:
+    return re.search(pattern, text) is not None

@@ -12,7 +12,7 @@ from typing import Any
 
 from scenarios.fuzz.acts import ACTS, MSVC
 from scenarios.fuzz.arena import Arena, Moot
-from scenarios.fuzz.cases import ABSENT, Case, Expect, cases, example, only_one
+from scenarios.fuzz.cases import ABSENT, Case, Expect, cases, example, rivals
 from scenarios.fuzz.specs import CHANGES, FIRST, RULED, Change, changed
 from scenarios.fuzz.walk import Json, Key, Property, properties
 
@@ -108,9 +108,8 @@ def placed(manifest: Json, found: Property, value: Any) -> Json:
     holder: Any = whole
     for (key, node), (inner, _) in pairwise(found.trail):
         holder = _entered(holder, key, node)
-        for other in only_one(node) if inner in only_one(node) else ():
-            if other != inner:
-                holder.pop(other, None)
+        for other in rivals(node, str(inner)):
+            holder.pop(other, None)
     _assign(holder, found.trail[-1][0], value)
     return whole
 

@@ -6,7 +6,7 @@ the same failure.
 import asyncio
 from typing import Any
 
-from scenarios.fuzz.arena import FLAPPING, NAME, Arena, Json, demanded
+from scenarios.fuzz.arena import FLAPPING, IMAGES, NAME, SLOW, STEADY, TESTED, Arena, Json, demanded
 from scenarios.invariants import GATE, NAMESPACE, kstatus
 
 from drover_controllers.service import naming
@@ -19,8 +19,9 @@ QUIET, SHORT, PASSES = 60.0, 8.0, 60  # seconds without a write, at the end and 
 IN_USE = 3  # revisions that are kept whatever the limit: target, stable, wanted
 LONGEST = 1200.0  # seconds that an end is waited for; who declares longer times is believed to be under way
 _SPEC = schema(MANAGED_SERVICE)["properties"]["spec"]
-OBSTACLES = ("RolledBack", "InvalidTemplate", "PinNotFound", "RevisionCollision")  # the good revision must go on serving
-CHILDREN = ("pods", "services", "poddisruptionbudgets", "controllerrevisions")
+STANDING = ("RouteNotFound", "RouteNotUsable", "RouteNotAccepted", "WindowNotFound", "WindowNeverOpens", "WaitsForPromotion")  # until a person comes
+OBSTACLES = ("RolledBack", "InvalidTemplate", "PinNotFound", "RevisionCollision", *STANDING[:-1])  # the good revision must go on serving
+CHILDREN = ("pods", "services", "poddisruptionbudgets", "controllerrevisions", "jobs")
 
 
 def seconds(spec: Json, path: str) -> float:
@@ -35,7 +36,42 @@ def seconds(spec: Json, path: str) -> float:
 def patience(spec: Json) -> float:
     """Seconds in which the spec is reached, or given up."""
     each = seconds(spec, "rollout.rolling.minReady") + min(seconds(spec, "restart.settle") + 2.0, seconds(spec, "restart.drainTimeout"))
-    return 180.0 + seconds(spec, "rollout.progressDeadline") + each * (1 + demanded(spec))
+    steps = _held(spec)
+    return 180.0 + seconds(spec, "rollout.progressDeadline") * (1 + len(steps)) + each * (1 + demanded(spec)) * (1 + len(steps)) + sum(steps)
+
+
+def _held(spec: Json) -> list[float]:
+    """What the steps of a rollout wait for by themselves, in seconds: holds, the old set, a router, a test."""
+    rollout, canary = spec.get("rollout", {}), spec.get("rollout", {}).get("canary", {})
+    by_type: dict[str, list[str]] = {
+        "Canary": [each.get("hold", "0s") for each in (*canary.get("steps", ()), *canary.get("cohorts", ()))],
+        "BlueGreen": ["0s", rollout.get("blueGreen", {}).get("keepFor", "10m")],
+        "ABTest": [rollout.get("abTest", {}).get("minDuration", "24h")],
+    }
+    test = rollout.get("mainFlowTest", {}).get("job")
+    settle = [spec["traffic"].get("settle", "5s")] * 4 if "traffic" in spec else []
+    settle += ["30s"] if _gates(spec) else []  # what the measurements of those that exist take
+    return [parse_duration(each) for each in (*by_type.get(rollout.get("type", ""), ()), *settle, *([test.get("timeout", "10m")] if test else ()))]
+
+
+def doomed(spec: Json) -> bool:
+    """Whether a new revision cannot pass its gates: one does not exist or has no data, or its test fails."""
+    test = spec.get("rollout", {}).get("mainFlowTest", {}).get("job")
+    return any(name not in (STEADY, TESTED) for name in _gates(spec)) or (test is not None and not _passes(test))
+
+
+def _gates(spec: Json) -> list[str]:
+    """The gates that a spec names, with whatever strategy."""
+    rollout = spec.get("rollout", {})
+    canary = rollout.get("canary", {})
+    rows = [rollout.get("gates", ()), rollout.get("blueGreen", {}).get("gates", ()), rollout.get("abTest", {}).get("gates", ())]
+    rows += [each.get("gates", ()) for each in (*canary.get("steps", ()), *canary.get("cohorts", ()))]
+    return [name for row in rows for name in row]
+
+
+def _passes(test: Json) -> bool:
+    image = test["template"]["spec"]["containers"][0]["image"]
+    return image not in IMAGES and image != SLOW and parse_duration(test.get("timeout", "10m")) > 5.0
 
 
 def hasty(spec: Json) -> bool:
@@ -110,16 +146,22 @@ def _excused(arena: Arena, found: Json) -> list[str]:
 
 
 def _under_way(spec: Json, reason: str) -> bool:
-    """Whether it may still be under way: paused, held up in the server's words, by a program that comes and goes, or for longer than we wait."""
+    """Whether it may still be under way: paused, held up in the server's words, by a person, by a program that comes and goes, or for longer than we wait."""
     flaps = any(container["image"] == FLAPPING for container in spec["template"]["spec"]["containers"])
-    return spec["paused"] or reason == Reason.REFUSED or flaps or patience(spec) > LONGEST
+    return spec["paused"] or reason in (Reason.REFUSED, Reason.WAITS_FOR_PROMOTION) or flaps or patience(spec) > LONGEST
 
 
 def reached(arena: Arena, found: Json) -> list[str]:
     """What the declared state lacks, by the objects alone."""
     spec, uid = found["spec"], found["metadata"]["uid"]
     target = found["status"]["targetRevision"]
-    lacks = [*_pods(arena, uid, target, demanded(spec)), *_record(arena, spec, target), *_front(arena, spec, uid), *_budget(arena, spec)]
+    lacks = [
+        *_pods(arena, uid, target, demanded(spec)),
+        *_record(arena, spec, target),
+        *_front(arena, spec, uid, target),
+        *_beside(arena, spec, uid),
+        *_budget(arena, spec),
+    ]
     kept = len(arena.cluster.objects("controllerrevisions", NAMESPACE))
     if kept > spec["revisionHistoryLimit"] + IN_USE:
         lacks.append(f"{kept} revisions are kept")
@@ -144,7 +186,8 @@ def _pods(arena: Arena, uid: str, target: str, count: int) -> list[str]:
     for pod in pods:
         revision, slot = naming.place_of(pod["metadata"]["name"]) or ("", -1)
         open_gate = {each["type"]: each["status"] for each in pod["status"].get("conditions", ())}
-        if revision != target or open_gate.get(GATE) != "True" or open_gate.get("Ready") != "True":
+        gated = any(each.get("conditionType") == GATE for each in pod["spec"].get("readinessGates", ()))  # none where nothing is drained
+        if revision != target or (gated and open_gate.get(GATE) != "True") or open_gate.get("Ready") != "True":
             lacks.append(f"{pod['metadata']['name']} of {revision}: gate {open_gate.get(GATE)}, ready {open_gate.get('Ready')}")
         if not naming.identity_labels(NAME, revision, slot).items() <= pod["metadata"].get("labels", {}).items():
             lacks.append(f"{pod['metadata']['name']} has lost labels")
@@ -165,7 +208,23 @@ def _record(arena: Arena, spec: Json, target: str) -> list[str]:
     return [] if wanted else [f"revision {target} is not what is declared"]
 
 
-def _front(arena: Arena, spec: Json, uid: str) -> list[str]:
+def _beside(arena: Arena, spec: Json, uid: str) -> list[str]:
+    """At rest requests go through our Service alone, and there are no others of ours but the one for tests."""
+    known = (NAME, naming.candidate(NAME))
+    extra = [each["metadata"]["name"] for each in arena.cluster.objects("services", NAMESPACE) if _owner(each) == uid and each["metadata"]["name"] not in known]
+    lacks = [f"Services {extra} of rollouts that are over"] if extra else []
+    if "traffic" not in spec or _strategy(spec) not in ("Canary", "ABTest"):
+        return lacks
+    route = arena.cluster.find("httproutes", NAMESPACE, spec["traffic"]["route"]["name"])
+    named = {each["name"] for rule in route["spec"]["rules"] for each in rule["backendRefs"]} if route is not None else {NAME}
+    return lacks if named == {NAME} else [*lacks, f"a route to {sorted(named)}"]
+
+
+def _strategy(spec: Json) -> str:
+    return str(spec.get("rollout", {}).get("type", "Rolling"))
+
+
+def _front(arena: Arena, spec: Json, uid: str, target: str) -> list[str]:
     found = arena.cluster.find("services", NAMESPACE, NAME)
     if not spec["ports"]:
         return ["a Service without ports to serve"] if found is not None and _owner(found) == uid else []
@@ -174,7 +233,7 @@ def _front(arena: Arena, spec: Json, uid: str) -> list[str]:
     wanted = [(each["name"], each["port"], each.get("targetPort", each["port"]), each["protocol"]) for each in spec["ports"]]
     have = [(each.get("name"), each["port"], each.get("targetPort"), each.get("protocol")) for each in found["spec"]["ports"]]
     lacks = [f"a Service with ports {have}, not {wanted}"] if have != wanted else []
-    if found["spec"]["selector"] != naming.selector(NAME):
+    if demanded(spec) and found["spec"]["selector"] != naming.selector(NAME, target if _strategy(spec) == "BlueGreen" else ""):  # of nobody any is right
         lacks.append(f"a Service that selects {found['spec']['selector']}")
     listed, pods = sorted(arena.rules.ready_endpoints()), sorted(each["metadata"]["uid"] for each in arena.rules.live())
     return lacks if listed == pods else [*lacks, f"{len(listed)} endpoints for {len(pods)} pods"]

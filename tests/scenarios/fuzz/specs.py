@@ -5,7 +5,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
 
-from scenarios.fuzz.arena import IMAGES, SLOW, Arena, Moot
+from scenarios.fuzz.arena import IMAGES, JOB, ROUTE, SILENT, SLOW, STEADY, TESTED, WINDOW, Arena, Moot
 from scenarios.fuzz.walk import Json
 from scenarios.invariants import NAMESPACE
 from scenarios.world import service
@@ -15,7 +15,7 @@ Change = Callable[[Json, Arena], Any]
 
 
 def _manifest(*, labels: dict[str, str] | None = None, **spec: Any) -> Json:
-    return {"metadata": {"labels": labels} if labels else {}, "spec": service(rollout=QUICK, **spec)["spec"]}
+    return {"metadata": {"labels": labels} if labels else {}, "spec": service(**{"rollout": QUICK, **spec})["spec"]}
 
 
 def _templated(**spec: Any) -> Json:
@@ -40,6 +40,48 @@ FIRST: dict[str, Json] = {
 FIRST["tight"]["spec"]["rollout"] = {**QUICK, "rolling": {"maxSurge": 0, "maxUnavailable": 1}}
 
 
+MATCH: list[Json] = [{"name": "x-fuzz", "value": "1"}]
+# Services of every sort of rollout, as `FIRST` are; sequences come to them by changes.
+SETTINGS: dict[str, Json] = {
+    "canary by route": _manifest(
+        traffic={"route": {"name": ROUTE}},
+        environment="Production",
+        rollout={
+            **QUICK,
+            "type": "Canary",
+            "mainFlowTest": {"waived": "none"},
+            "canary": {"steps": [{"weight": 20}, {"match": MATCH}], "cohorts": [{"name": "first", "match": MATCH}, {"name": "rest"}]},
+        },
+    ),
+    "a cohort of all": _manifest(
+        traffic={"route": {"name": ROUTE}}, rollout={**QUICK, "type": "Canary", "canary": {"steps": [{"weight": 20}], "cohorts": [{"name": "rest"}]}}
+    ),
+    "two at once": _manifest(traffic={"route": {"name": ROUTE}}, rollout={**QUICK, "type": "ABTest", "abTest": {"match": MATCH}}),
+    "large": _manifest(
+        replicas=5000,
+        scaling={"min": 0, "max": 5000},
+        healthCheck={"http": {"port": 8080}},
+        rollout={"progressDeadline": "3h", "rolling": {"maxSurge": 1, "maxUnavailable": 1}},
+    ),
+    "none": _manifest(replicas=0, scaling={"min": 0, "max": 1}),
+    "colours": _manifest(rollout={**QUICK, "type": "BlueGreen", "blueGreen": {"autoPromote": True}, "mainFlowTest": {"job": JOB}}),
+}
+# Gates and windows of every sort, by what is told apart: each field is at home in one of them.
+GATES: dict[str, Json] = {
+    "restarts": {"measure": {"restarts": {}}, "interval": "2s"},
+    "restarts within a limit": {"measure": {"restarts": {}}, "limit": {"atMost": "1"}},
+    "one query": {"measure": {"prometheus": {"address": "http://fuzz.example", "query": "up"}}, "limit": {"atMost": "1"}, "interval": "2s"},
+    "shares": {"measure": {"prometheus": {"address": "http://fuzz.example", "requests": "a", "failures": "b"}}, "compare": {}, "limit": {"atMost": "1"}},
+    "status": {"measure": {"http": {"url": "http://fuzz.example/"}}, "interval": "2s"},
+    "field": {"measure": {"http": {"url": "http://fuzz.example/", "field": "/a"}}, "limit": {"atLeast": "1"}},
+    "job": {"measure": {"job": JOB}},
+}
+WINDOWS: dict[str, Json] = {
+    "always": {"opens": [{"from": "00:00", "for": "24h"}]},
+    "a day": {"purpose": "Freeze", "opens": [{"from": "00:00", "for": "24h", "date": "2026-12-23"}], "services": {"matchLabels": {"team": "z"}}},
+}
+
+
 def _image(image: str) -> Change:
     def change(spec: Json, _: Arena) -> None:
         spec["template"]["spec"]["containers"][0]["image"] = image
@@ -57,6 +99,23 @@ def _rolling(**fields: Any) -> Change:
 
 def _canary(*steps: Json) -> Change:
     return lambda spec, _: spec.setdefault("rollout", {}).update(type="Canary", canary={"steps": list(steps)})
+
+
+def _rollout(**fields: Any) -> Change:
+    return lambda spec, _: spec.setdefault("rollout", {}).update(fields)
+
+
+def _colours(**fields: Any) -> Change:
+    return _rollout(type="BlueGreen", blueGreen={"keepFor": "5s", "autoPromote": True, **fields})
+
+
+def _tested(image: str, **fields: Any) -> Change:
+    job = {"template": {"spec": {"containers": [{"name": "test", "image": image}]}}, "timeout": "20s", **fields}
+    return _rollout(mainFlowTest={"job": job})
+
+
+def _routed(name: str, *steps: Json, **fields: Any) -> Change:
+    return _both(_set(traffic={"route": {"name": name, **fields}, "settle": "1s"}, ports=[{"name": "http", "port": 80}]), _canary(*steps))
 
 
 def _deadline(text: str) -> Change:
@@ -110,6 +169,38 @@ CHANGES: dict[str, Change] = {
     "spec.rollout.canary: two steps, and a new template": _both(_canary({"weight": 25, "hold": "5s"}, {"weight": 50}), _image("app:4.1")),
     "spec.rollout.canary: weights that fall": _canary({"weight": 60}, {"weight": 20}),
     "spec.rollout.canary: without settings": lambda spec, _: spec.setdefault("rollout", {}).update(type="Canary"),
+    "spec.rollout.canary.steps[].gates: one that is passed, and a new template": _both(
+        _canary({"weight": 30, "gates": [STEADY, TESTED]}, {"weight": 60}), _image("app:4.3")
+    ),
+    "spec.rollout.canary.steps[].gates: one that is missing, and a new template": _both(_canary({"weight": 30, "gates": ["nowhere"]}), _image("app:4.4")),
+    "spec.rollout.canary.steps[].pause: and a new template": _both(_canary({"weight": 30}, {"pause": {}}), _image("app:4.5")),
+    "spec.rollout.gates: one that is passed, and a new template": _both(_rollout(gates=[STEADY]), _image("app:4.6")),
+    "spec.rollout.gates: one that is missing, and a new template": _both(_rollout(gates=["nowhere"]), _image("app:4.7")),
+    "spec.rollout.gates: one without data, and a new template": _both(_rollout(gates=[SILENT]), _image("app:4.8")),
+    "spec.rollout.gates: removed": lambda spec, _: spec.get("rollout", {}).pop("gates", None),
+    "spec.rollout.mainFlowTest: passed, and a new template": _both(_tested("app:1.0"), _image("app:4.9")),
+    "spec.rollout.mainFlowTest: failed, and a new template": _both(_tested("app:fail"), _image("app:4.10")),
+    "spec.rollout.mainFlowTest: late, and a new template": _both(_tested("app:never"), _image("app:4.11")),
+    "spec.rollout.mainFlowTest: with Recreate": _both(_tested("app:1.0"), _rollout(type="Recreate"), _image("app:4.12")),
+    "spec.rollout.blueGreen: and a new template": _both(_colours(), _image("app:4.13")),
+    "spec.rollout.blueGreen: and a template that does not start": _both(_colours(), _image("app:never")),
+    "spec.rollout.blueGreen: with a test, and a new template": _both(_colours(), _tested("app:1.0"), _image("app:4.14")),
+    "spec.rollout.blueGreen: waits for a person, and a new template": _both(_colours(autoPromote=False), _image("app:4.15")),
+    "spec.rollout.blueGreen.gates: passed, and a new template": _both(_colours(gates=[STEADY, TESTED]), _image("app:4.16")),
+    "spec.rollout.blueGreen.keepFor: nothing, and a new template": _both(_colours(keepFor="0s"), _image("app:4.17")),
+    "spec.rollout.recreate.window: open, and a new template": _both(
+        _rollout(type="Recreate", recreate={"acknowledge": "fuzz", "window": WINDOW}), _image("app:4.18")
+    ),
+    "spec.rollout.recreate.window: nowhere, and a new template": _both(
+        _rollout(type="Recreate", recreate={"acknowledge": "fuzz", "window": "nowhere"}), _image("app:4.19")
+    ),
+    "spec.traffic: a canary by route, and a new template": _both(_routed(ROUTE, {"weight": 30}, {"weight": 70, "hold": "3s"}), _image("app:4.20")),
+    "spec.traffic: another canary by route": _both(_routed(ROUTE, {"weight": 50, "gates": [STEADY]}), _image("app:4.21")),
+    "spec.traffic.route: nowhere, and a new template": _both(_routed("nowhere", {"weight": 50}), _image("app:4.22")),
+    "spec.traffic.route.rule: nowhere, and a new template": _both(_routed(ROUTE, {"weight": 50}, rule="nowhere"), _image("app:4.23")),
+    "spec.traffic: removed": lambda spec, _: spec.pop("traffic", None),
+    "spec.environment: production, and a word on its test": _both(_set(environment="Production"), _rollout(mainFlowTest={"waived": "fuzz"})),
+    "spec.environment: production, without a test": _both(_set(environment="Production"), lambda spec, _: spec.get("rollout", {}).pop("mainFlowTest", None)),
     "spec.rollout.type: recreate, and a new template": _both(lambda spec, _: spec.setdefault("rollout", {}).update(type="Recreate"), _image("app:4.2")),
     "spec.rollout.type: back to rolling": lambda spec, _: spec.setdefault("rollout", {}).update(type="Rolling"),
     "spec.scaling: min beyond max": _set(scaling={"min": 5, "max": 2}),
@@ -156,6 +247,7 @@ RULED = (
     "spec.rollout.rolling: neither, in percent",
     "spec.rollout.rolling: neither, mixed",
     "spec.rollout.rolling.minReady: beyond the deadline",
+    "spec.environment: production, without a test",
     "spec.scaling: min beyond max",
     "spec.scaling: replicas below",
     "spec.scaling: replicas above",

@@ -23,6 +23,8 @@ _SPREAD: Json = {
 }
 _SLEEP: Json = {"type": "object", "properties": {"sleep": {"type": "object", "properties": {"seconds": {"type": "integer", "minimum": 0}}}}}
 _CONTAINER: Json = {"readinessProbe": _PROBE, "lifecycle": {"type": "object", "properties": {"preStop": _SLEEP}}, "restartPolicy": {"type": "string"}}
+_ENV: Json = {"type": "array", "items": {"type": "object", "properties": {"name": {"type": "string", "minLength": 1}, "value": {"type": "string"}}}}
+_JOB = "spec.rollout.mainFlowTest.job.template.spec"
 OPEN: dict[str, Json] = {
     "spec.template.spec": {
         "terminationGracePeriodSeconds": {"type": "integer", "minimum": 0},
@@ -32,6 +34,8 @@ OPEN: dict[str, Json] = {
     },
     "spec.template.spec.containers[]": _CONTAINER,
     "spec.template.spec.initContainers[]": _CONTAINER,
+    f"{_JOB}.containers[]": {"env": _ENV},
+    f"{_JOB}.initContainers[]": {"env": _ENV},
 }
 _TEXTS: Json = {"type": "object", "additionalProperties": {"type": "string"}}
 METADATA: Json = {"type": "object", "properties": {"labels": _TEXTS, "annotations": _TEXTS}}
@@ -61,7 +65,7 @@ class Property:
 
 
 def properties(definition: Definition, root: str) -> list[Property]:
-    """Everything below `spec` or `status` of a kind, or its labels and annotations for `metadata`."""
+    """Everything below `spec` or `status` of a kind, or its labels and annotations for `metadata`. What Drover reads in a pod is that of a service."""
     tree = METADATA if root == "metadata" else schema(definition)["properties"][root]
     return list(_below(Property(((root, tree),))))
 

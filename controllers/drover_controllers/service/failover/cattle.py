@@ -15,6 +15,7 @@ from drover_operator.core.plan import Delete
 from drover_operator.core.reasons import Reason
 
 FIRST_BACKOFF, LONGEST_BACKOFF = 10.0, 300.0  # seconds from the start of the last failed pod
+NOT_ITS_FAULT = ("Evicted", "NodeShutdown", "Terminated", "Preempting", "NodeLost")  # reasons that kubelets and the pod collector give
 KEPT = 5  # failed pods kept per slot
 
 
@@ -28,9 +29,9 @@ def predecessor(held: Sequence[Instance], revision: str, slot: int) -> Instance 
 def pause(held: Sequence[Instance], now: float) -> float:
     """Seconds until the slot of these pods may be filled: 10 s after the start of the last failed pod, doubled for each one kept.
 
-    A pod that ran for longer than that before it failed is replaced at once.
+    A pod that ran for longer than that before it failed is replaced at once, and so is one that its node has evicted: that was no fault of its own.
     """
-    lost = [i for i in held if i.state == "Lost"]
+    lost = [i for i in held if i.state == "Lost" and i.pod.status.reason not in NOT_ITS_FAULT]
     if not lost:
         return 0.0
     last = max(seconds_of(i.pod.metadata.creation_timestamp) for i in lost)

@@ -3,13 +3,16 @@
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
 from drover_controllers.service import build
 from drover_controllers.service.drain import gated
 from drover_controllers.service.naming import GATE, place_of
-from drover_controllers.service.rollout.canary import held_until, steps_of
+from drover_controllers.service.rollout import gates, traffic
+from drover_controllers.service.rollout.holds import hold
+from drover_controllers.service.rollout.steps import held_until, place, steps_for, steps_of
 from drover_controllers.service.values import Course, Demand, Facts, Memory, Population, Revision
 from drover_operator.api.builtin import Pod
 from drover_operator.api.meta import seconds_of, utc
@@ -42,8 +45,10 @@ def course(facts: Facts, memory: Memory, *, memory_lost: bool = False) -> Course
     target, problem, message = _target(facts, stable)
     back = target == stable and problem in (Reason.ROLLED_BACK, Reason.ABORTED)
     pinned = facts.service.spec.pin is not None and _older(facts, target, stable)
+    forward = bool(stable) and target != stable and not pinned
     return Course(
         kind="Provision" if not stable else "Steady" if target == stable and not back else "Rollback" if back or pinned else "Update",
+        hold=hold(facts, memory, target, update=forward),
         target=target,
         stable=stable,
         problem=problem,
@@ -76,7 +81,11 @@ def _unwanted(facts: Facts) -> Reason | None:
 
 
 def _said(facts: Facts, reason: Reason) -> str:
-    return "was aborted by hand" if reason is Reason.ABORTED else f"made no progress in {facts.service.spec.rollout.progress_deadline}"
+    if reason is Reason.ABORTED:
+        return "was aborted by hand"
+    recorded = facts.revisions.get(facts.wanted.name)
+    noted = recorded.blocked_for if recorded is not None else ""
+    return noted or f"made no progress in {facts.service.spec.rollout.progress_deadline}"
 
 
 def rejected(facts: Facts, revision: Revision) -> str:
@@ -104,11 +113,12 @@ def updated(memory: Memory, way: Course, facts: Facts, demand: Demand, populatio
     `settled_now` says that exactly the wanted number is live and nothing is leaving: then the replica number counts as reached. `by_itself` says
     that no other revision is there any more: with Recreate the time of the target begins then.
     """
-    paused = facts.service.spec.paused
+    paused = way.hold is not None or _unroutable(facts)
     now = utc(facts.now)
     blocked = next((r.name for r in facts.revisions.values() if r.blocked == facts.spec_digest and r.blocked), "")
-    if memory.target != way.target:
-        afresh = {"step": 0, "step_at": None, "reached_at": None, "progressed": 0, "progressed_at": None}
+    if memory.target != way.target or _pardoned(facts, memory):
+        afresh: dict[str, Any] = {"step": 0, "step_at": None, "reached_at": None, "progressed": 0, "progressed_at": None}
+        afresh |= {} if way.target == way.stable else {"checks": ()}  # what was taken back keeps its verdicts
         memory = msgspec.structs.replace(memory, target=way.target, begun_at=now, started_at=now, **afresh)
     elif memory.paused and not paused:
         memory = msgspec.structs.replace(memory, started_at=now, reached_at=None)  # a hold begins anew
@@ -119,10 +129,17 @@ def updated(memory: Memory, way: Course, facts: Facts, demand: Demand, populatio
         memory = msgspec.structs.replace(memory, step_at=now)
     steps = len(steps_of(facts.service.spec.rollout))
     memory = msgspec.structs.replace(memory, stable=way.stable, paused=paused, blocked_revision=blocked, steps=steps)
-    if not complete(way, demand, population):
+    waiting = bool(demand.replicas) and memory.step < len(steps_for(facts.service.spec.rollout, way))
+    if waiting or not complete(way, demand, population):
         return memory
     settled = demand.replicas if settled_now else memory.settled_replicas
     return msgspec.structs.replace(memory, stable=way.target, progressed=demand.replicas, settled_replicas=settled)
+
+
+def _pardoned(facts: Facts, memory: Memory) -> bool:
+    """Whether a target that failed a gate, with nothing to go back to, is to be tried again because the spec has changed."""
+    tried = facts.revisions.get(memory.target)
+    return not memory.stable and tried is not None and tried.blocked not in ("", facts.spec_digest) and gates.failed(memory, memory.target) is not None
 
 
 def complete(way: Course, demand: Demand, population: Mapping[str, Population]) -> bool:
@@ -138,16 +155,20 @@ def overdue(facts: Facts, memory: Memory, way: Course) -> float | None:
     enters service is progress, and so is one that could: that we have not seen it earlier is no fault of the revision. But not while one
     of them has failed: instances that enter and fail again and again would never be given up. A step that is reached waits for its hold, and
     then for its share to serve, or for a person; the next one has the whole time anew. With Recreate the old instances end first. Without our
-    Service nobody can enter: then no time runs, and it begins anew with it.
+    Service nobody can enter: then no time runs, and it begins anew with it. Gates have the time that their measurements take on top.
     """
     waits = memory.step_at is None and way.kind == "Update" and facts.service.spec.rollout.type == "Recreate"
     held = held_until(facts.service.spec.rollout, memory, way)
     if waits or math.isinf(held) or (facts.service.spec.ports and facts.front is None):
         return None
+    if _unroutable(facts):
+        return None  # the route is no fault of the revision
     tried = facts.revisions.get(way.target)
-    if tried is None or facts.service.spec.paused or way.kind not in ("Provision", "Update") or memory.target != way.target:
+    if tried is None or way.hold is not None or way.kind == "Steady" or memory.target != way.target:
         return None
     limit = parse_duration(facts.service.spec.rollout.progress_deadline)
+    if memory.reached_at is not None:
+        held += gates.allowance(facts, memory, place(facts.service.spec.rollout, memory, way))
     mine = [pod for pod in facts.pods if (place_of(pod.metadata.name) or ("",))[0] == way.target]
     failing = any(pod.status.phase in ("Failed", "Succeeded") for pod in mine)
     entered = 0.0 if failing else max((_entered(pod, facts.now, limit) for pod in mine), default=0.0)
@@ -157,15 +178,22 @@ def overdue(facts: Facts, memory: Memory, way: Course) -> float | None:
     return last + limit - facts.now
 
 
+def _unroutable(facts: Facts) -> bool:
+    """Whether the route that should give the weights cannot: the rollout stands still until it can."""
+    return traffic.steers(facts) and traffic.shown(facts).problem is not None
+
+
 def _since_front(facts: Facts) -> float:
     return seconds_of(facts.front.metadata.creation_timestamp) if facts.front is not None else 0.0
 
 
 def _entered(pod: Pod, now: float, limit: float) -> float:
-    """When an instance became ready to serve, in seconds since the epoch: now, if it is about to.
+    """When an instance became ready to serve, in seconds since the epoch: now, if it is about to, or if its node is silent.
 
     Not later than one deadline after it was made: else one that becomes ready again and again would never be given up.
     """
+    if _cut_off(pod):  # when it is given up, its successor has the whole time
+        return min(now, seconds_of(pod.metadata.deletion_timestamp, now))
     if pod.metadata.deletion_timestamp is not None:
         return 0.0
     gate, ready = pod.status.condition(GATE), pod.status.condition("Ready")
@@ -174,3 +202,15 @@ def _entered(pod: Pod, now: float, limit: float) -> float:
     if (gate is not None and gate.status != "True") or ready is None or ready.status != "True":
         return 0.0
     return min(seconds_of(ready.last_transition_time), seconds_of(pod.metadata.creation_timestamp) + limit)
+
+
+def _cut_off(pod: Pod) -> bool:
+    """Whether the node of an instance says nothing: it was bound and its kubelet never spoke, or it was taken for not ready behind its kubelet's back.
+
+    Kubernetes gives such a pod up by itself, after 340 s by default; a deadline below that would blame the revision for its node.
+    """
+    if not pod.spec.node_name:
+        return False
+    ours = all(gate.condition_type == GATE for gate in pod.spec.readiness_gates)
+    behind = ours and pod.status.is_true("ContainersReady") and (not gated(pod) or pod.status.is_true(GATE)) and not pod.status.is_true("Ready")
+    return pod.status.start_time is None or behind

@@ -16,6 +16,8 @@ def demand(spec: ManagedServiceSpec) -> Demand:
         replicas = min(max(replicas, spec.scaling.min), spec.scaling.max)
     surge = resolve(spec.rollout.rolling.max_surge, replicas, up=True)
     unavailable = resolve(spec.rollout.rolling.max_unavailable, replicas, up=False)
+    if spec.rollout.type == "BlueGreen" or (spec.rollout.type in ("Canary", "ABTest") and spec.traffic is not None):
+        surge = max(surge, replicas)  # two sets of full size
     return Demand(replicas=replicas, surge=surge, unavailable=unavailable if surge or unavailable else 1, downtime=spec.rollout.type == "Recreate")
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import msgspec
+
 from drover_operator.cli.layout import age
 from drover_operator.testing.conditions import is_true
 from drover_operator.testing.objects import Json, entries, mapping
@@ -163,6 +165,48 @@ def _quota(side: str) -> Cell:
     return cell
 
 
+_JOB_ENDS = ("Complete", "Failed", "", "Suspended", "FailureTarget")  # in the order in which they are told; between them: it is being deleted
+
+
+def _job_status(seen: Seen) -> str:
+    """The first of these words that is true."""
+    for word in _JOB_ENDS:
+        if is_true(seen.status, word) if word else seen.meta.get("deletionTimestamp"):
+            return word or "Terminating"
+    return "Running"
+
+
+def _completions(seen: Seen) -> str:
+    wanted, at_once = seen.spec.get("completions"), seen.spec.get("parallelism", 0)
+    done = seen.status.get("succeeded", 0)
+    if wanted is not None:
+        return f"{done}/{wanted}"
+    return f"{done}/1 of {at_once}" if at_once > 1 else f"{done}/1"
+
+
+def _job_duration(seen: Seen) -> str:
+    begun, ended = seen.status.get("startTime"), seen.status.get("completionTime")
+    if not begun:
+        return ""
+    until = datetime.fromisoformat(ended).timestamp() if ended else seen.now
+    return age(until - datetime.fromisoformat(begun).timestamp())
+
+
+def _template(name: str) -> Cell:
+    """A field of all containers of a template."""
+    return lambda seen: ",".join(each.get(name, "") for each in entries(mapping(mapping(seen.spec, "template"), "spec"), "containers"))
+
+
+def _listed(value: Any) -> str:
+    """A list in a column of a CRD, as JSON; nothing where there is none."""
+    return msgspec.json.encode(value).decode() if value else ""
+
+
+def _job_selector(seen: Seen) -> str:
+    labels = mapping(mapping(seen.spec, "selector"), "matchLabels")
+    return ",".join(f"{key}={value}" for key, value in sorted(labels.items())) or NONE
+
+
 NAME = Column("Name", lambda seen: seen.meta.get("name", ""), description="Name of the object.")
 AGE = Column("Age", lambda seen: seen.since(seen.meta.get("creationTimestamp")), description="Time since it was created.")
 _EVENTS = (
@@ -225,6 +269,17 @@ BUILT_IN: dict[str, tuple[Column, ...]] = {
         Column("Allowed Disruptions", lambda seen: seen.status.get("disruptionsAllowed", 0), type="integer"),
         AGE,
     ),
+    "jobs.batch": (
+        NAME,
+        Column("Status", _job_status),
+        Column("Completions", _completions),
+        Column("Duration", _job_duration),
+        AGE,
+        _wide("Containers", _template("name")),
+        _wide("Images", _template("image")),
+        _wide("Selector", _job_selector),
+    ),
+    "httproutes.gateway.networking.k8s.io": (NAME, Column("Hostnames", lambda seen: _listed(seen.spec.get("hostnames"))), AGE),
     "leases.coordination.k8s.io": (NAME, Column("Holder", lambda seen: seen.spec.get("holderIdentity") or ""), AGE),
     "customresourcedefinitions.apiextensions.k8s.io": (NAME, Column("Created At", lambda seen: seen.meta.get("creationTimestamp", ""))),
     "events": _EVENTS,
