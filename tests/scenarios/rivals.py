@@ -21,6 +21,7 @@ Json = dict[str, Any]
 REPOSITORIES = {
     "argo_rollouts": "argoproj/argo-rollouts",
     "flagger": "fluxcd/flagger",
+    "gateway_plugin": "argoproj-labs/rollouts-plugin-trafficrouter-gatewayapi",
     "keda": "kedacore/keda",
     "knative": "knative/serving",
     "kruise": "openkruise/kruise",
@@ -182,13 +183,12 @@ def at_every_change(world: World, resource: str, holds: Callable[[Json], bool], 
 
 # -- bugs of parts that do not exist yet
 DELIVERY = "delivery strategies and gates"
-ROUTES = "traffic routes"
 SCALING = "autoscaling"
 PETS = "pets and volumes"
 GROUPS = "groups and architecture"
 CONFIG = "configuration"
 FIGURES = "figures"
-PARTS = (DELIVERY, ROUTES, SCALING, PETS, GROUPS, CONFIG, FIGURES)
+PARTS = (DELIVERY, SCALING, PETS, GROUPS, CONFIG, FIGURES)
 
 
 def _pending(repository: str, part: str, what: str, *numbers: int) -> dict[str, str]:
@@ -200,13 +200,7 @@ KUBERNETES, KUBEVELA = REPOSITORIES["kubernetes"], REPOSITORIES["kubevela"]
 PENDING: dict[str, str] = {
     **_pending(FLAGGER, GROUPS, "a cluster that is built anew from its declarations gets what was promoted, which the active revision records.", 1577),
     **_pending(KUBEVELA, GROUPS, "a dependency that has failed ends the wait for it, with its name.", 6673),
-    **_pending(ARGO, ROUTES, "the last switch waits until the router sends to the new instances.", 2864, 4433, 4195, 587),
-    **_pending(ARGO, ROUTES, "an abort sends no more to the old instances than they can take.", 3888, 4035),
-    **_pending(ARGO, ROUTES, "stable instances leave when the router does not send to them any more.", 4926),
     **_pending(ARGO, DELIVERY, "the old colour that is kept for going back can be made smaller.", 2167),
-    **_pending(FLAGGER, DELIVERY, "going back works while a gate is asked.", 1801),
-    **_pending("argoproj-labs/rollouts-plugin-trafficrouter-gatewayapi", ROUTES, "weights leave rules on headers as they are.", 158, 115),
-    **_pending(ARGO, ROUTES, "a weight is set when the router knows both sides.", 4612),
     **_pending(ARGO, SCALING, "a candidate under way scales nothing before the threshold is reached.", 4369),
     **_pending(ARGO, SCALING, "the load is judged for each revision, not by the mean of both.", 4607),
     **_pending(ARGO, SCALING, "the settings of the autoscaler are part of the revision.", 4380, 4347),
@@ -223,11 +217,9 @@ PENDING: dict[str, str] = {
     **_pending("kubernetes-sigs/application", GROUPS, "several objects are one update.", 6),
     **_pending(ARGO, CONFIG, "configuration is rolled out and back with the code.", 1297, 2669, 2675),
     **_pending(KUBERNETES, CONFIG, "configuration is rolled out and back with the code.", 22368, 20200),
-    **_pending(ARGO, DELIVERY, "a measurement that failed or is missing is no success.", 4479, 4393, 1329, 943, 1411, 2026, 521, 1466),
     **_pending(ARGO, FIGURES, "memory and speed with ten thousand services.", 2855, 3112),
     **_pending(ARGO, FIGURES, "memory after months.", 4571),
     **_pending(ARGO, DELIVERY, "the dashboard asks who somebody is, and can pause.", 1323, 4413),
-    **_pending("openkruise/rollouts", DELIVERY, "a gate asks for metrics.", 16),
     **_pending(FLAGGER, DELIVERY, "a command line for people who deliver.", 724),
     **_pending(ARGO, DELIVERY, "undo is one word, and works for blue and green.", 3712, 3304),
 }

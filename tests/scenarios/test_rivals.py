@@ -12,7 +12,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from scenarios import test_rivals_delivery
+from scenarios import test_rivals_delivery, test_rivals_routes
 from scenarios.ledger import tally
 from scenarios.rivals import PARTS, PENDING, Conflicts, Departures, Hidden, Interjection, Json, NoQuorum, Postmark, Slow, at_every_change, bugs_of
 from scenarios.world import GATE, NAMESPACE, World, kstatus, play, service
@@ -978,7 +978,7 @@ def test_argo_rollouts_2929_what_was_taken_back_is_not_tried_again_by_itself():
 
 def test_what_is_pending_says_where_it_belongs():
     """The rest of the rivals' bugs; one that has a scenario by now must be struck off."""
-    passed = [bug for name in (*globals(), *vars(test_rivals_delivery)) if name.startswith("test_") for bug in bugs_of(name)]
+    passed = [bug for name in (*globals(), *vars(test_rivals_delivery), *vars(test_rivals_routes)) if name.startswith("test_") for bug in bugs_of(name)]
     assert len(passed) == len(set(passed)), "a bug has one scenario"
     assert set(passed) & set(PENDING) == set()
     for bug, why in sorted(PENDING.items()):
