@@ -25,8 +25,10 @@ def test_columns_answer_the_inventory_questions(space: Space) -> None:
     assert columns(head) == ["NAME", "PHASE", "READY", "UP-TO-DATE", "VERSION", "STATUS", "AGE"]
     assert columns(row)[:6] == ["shop", "Run", "2/2", "2/2", "2.7", "Healthy"]
     head, row = kubectl("get", "msvc", "-n", space.name, "-o", "wide").splitlines()
-    assert columns(head) == ["NAME", "PHASE", "READY", "UP-TO-DATE", "VERSION", "STATUS", "CRITICALITY", "REVISION", "TARGET", "AGE"]
-    assert columns(row)[6] == "Normal" and columns(row)[7] == columns(row)[8] and columns(row)[7].startswith("shop-")
+    assert columns(head) == ["NAME", "PHASE", "READY", "UP-TO-DATE", "VERSION", "STATUS", "STEP", "WEIGHT", "CRITICALITY", "REVISION", "TARGET", "AGE"]
+    step, weight, criticality, revision, target = columns(row)[6:11]
+    assert (step, weight, criticality) == ("<none>", "100", "Normal")
+    assert revision == target and revision.startswith("shop-")
     everything = kubectl("get", "drover", "-A")
     found = [columns(line)[1] for line in everything.splitlines() if columns(line)[:1] == [space.name] and columns(line)[2] == "Run"]
     assert [name.removeprefix("managedservice.drover.dev/") for name in found] == ["shop"], "kubectl names the kind where gates are listed as well"

@@ -22,6 +22,12 @@ def test_every_write_was_fenced(plane: Plane) -> None:
     assert own <= {("leases", "drover-system"), ("configmaps", "drover-system")}, own
 
 
+ELSEWHERE = {
+    ("httproutes", "patch"): "needs Gateway API and a router: tests/real/test_delivery.py",
+    ("jobs", "delete"): "a test that still runs when its rollout is over; fake nodes end every Job at once: tests/scenarios/test_gates.py",
+}
+
+
 def test_no_right_is_left_unused(plane: Plane, request: pytest.FixtureRequest) -> None:
     """Every verb of the writer's role was used somewhere in this tier: least privilege, seen from the other side."""
     here = Path(__file__).parent
@@ -37,4 +43,5 @@ def test_no_right_is_left_unused(plane: Plane, request: pytest.FixtureRequest) -
         for verb in rule["verbs"]
         if not resource.endswith("/finalizers")  # asked by the garbage collector's admission, not by a request
     }
-    assert not granted - used, f"granted and never used: {sorted(granted - used)}"
+    unused = granted - used - set(ELSEWHERE)
+    assert not unused, f"granted and never used: {sorted(unused)}"

@@ -134,7 +134,7 @@ def test_outputs(sandbox: Sandbox):
     assert sandbox("get", "msvc", "-o", "name") == "managedservice.drover.dev/web\n"
     assert yaml.safe_load(sandbox("get", "msvc/web", "-o", "yaml"))["spec"]["replicas"] == 3
     assert json.loads(sandbox("get", "drover", "-o", "json"))["items"][0]["status"]["phase"] == "Run"
-    assert sandbox.rows("msvc", "-o", "wide")[0][6:9] == ["CRITICALITY", "REVISION", "TARGET"]
+    assert sandbox.rows("msvc", "-o", "wide")[0][6:11] == ["STEP", "WEIGHT", "CRITICALITY", "REVISION", "TARGET"]
     pods = sandbox.rows("pods", "-l", "drover.dev/service=web", "-o", "wide")
     assert [row[1:3] for row in pods[1:]] == [["1/1", "Running"]] * 3
     assert pods[0][-1] == "READINESS GATES" and {row[-1] for row in pods[1:]} == {"1/1"}

@@ -9,7 +9,7 @@ from api.harness.space import Space, image, service
 from api.harness.waiting import until
 
 RBAC = "/apis/rbac.authorization.k8s.io/v1/namespaces/{}/{}"
-RIGHT = "may not steer shop: promote, abort and retry need the verb update on managedservices/steer"
+RIGHT = "may not steer shop: promote, abort, retry, freeze and unfreeze need the verb update on managedservices/steer"
 Patch = Callable[[Body], Body]
 
 

@@ -127,6 +127,15 @@ class Room:
             await asyncio.sleep(PAUSE)
         raise TimeoutError(f"{where} in {self.namespace} never took {body}")
 
+    async def refuses(self, where: str, body: Any) -> None:
+        """Wait until a POST would be refused; not on record, as `takes`."""
+        request = Request(method="POST", path=self.path(where), query={"dryRun": "All"}, body=msgspec.json.encode(body), headers={"Content-Type": JSON})
+        for _ in range(int(PATIENCE / PAUSE)):
+            if (await self.backend.transport.send(request)).status >= 400:
+                return
+            await asyncio.sleep(PAUSE)
+        raise TimeoutError(f"{where} in {self.namespace} never refused {body}")
+
     async def settled(self, namespace: str) -> None:
         """Wait until pods can be made in a new namespace; this is not on record, as one of the two servers has no accounts."""
         request = Request(method="GET", path=f"/api/v1/namespaces/{namespace}/serviceaccounts/default")

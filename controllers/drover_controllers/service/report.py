@@ -73,7 +73,7 @@ def report(facts: Facts, plan: ServicePlan) -> Report:
         ready=f"{in_service}/{plan.demand.replicas}",
         up_to_date=f"{up_to_date}/{plan.demand.replicas}",
         summary=_summary(conditions),
-        step=f"{plan.at.number}/{plan.at.of}" if plan.at is not None else "",
+        step=f"{plan.at.number}/{plan.at.of}" if plan.at is not None else None,
         counts=_counts(plan),
         versions=_versions(facts, plan),
         instances=_instances(facts, plan),

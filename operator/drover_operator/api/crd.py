@@ -161,7 +161,8 @@ def crd(definition: Definition) -> JsonMap:
                     "storage": True,
                     "schema": {"openAPIV3Schema": schema(definition)},
                     **({"subresources": subresources} if subresources else {}),
-                    "selectableFields": [{"jsonPath": path} for path in definition.selectable],
+                    # An empty list is not stored, and would be a difference for whoever applies the file again.
+                    **({"selectableFields": [{"jsonPath": path} for path in definition.selectable]} if definition.selectable else {}),
                     "additionalPrinterColumns": [_column(column) for column in definition.columns],
                 }
             ],

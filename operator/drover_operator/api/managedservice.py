@@ -311,7 +311,9 @@ class ManagedServiceStatus(Wire, frozen=True, omit_defaults=False):
     ready: Annotated[str, Meta(description="Instances in service of those wanted, for the READY column.", max_length=32)] = ""
     up_to_date: Annotated[str, Meta(description="Instances at the target revision of those wanted, for the UP-TO-DATE column.", max_length=32)] = ""
     summary: Annotated[str, Meta(description="Most telling reason, for the STATUS column.", max_length=128)] = ""
-    step: Annotated[str, Meta(description="Step that a rollout is at, of how many, for the STEP column; empty where none is.", max_length=16)] = ""
+    step: Annotated[
+        Annotated[str, Meta(max_length=16)] | None, Meta(description="Step that a rollout is at, of how many, for the STEP column; none where there is none.")
+    ] = None
     counts: Annotated[Counts, Meta(description="Instances by state.")] = Counts()
     versions: Annotated[
         tuple[VersionStatus, ...],
