@@ -78,12 +78,6 @@ class _Look:
     def paused(self) -> bool:
         return self.course.hold is not None
 
-    @property
-    def bound(self) -> str:
-        """The one revision that the Service selects now, as far as we have seen; "" where it selects all, or is not there."""
-        front = self.facts.front
-        return front.spec.selector.get(naming.REVISION_LABEL, "") if front is not None else ""
-
     def crossing(self, route: Shown, at: Place | None) -> Crossing:
         return Crossing(
             facts=self.facts, route=route, way=self.course, at=at, demand=self.demand, population=self.population, paused=self.course.hold is not None
@@ -117,7 +111,7 @@ def judge(facts: Facts) -> Judged:
         memory=memory,
         course=way,
         at=at,
-        targets=unmoved(_targets(look, memory, at), look.bound, wanted, counts, _listed(look)),
+        targets=unmoved(_targets(look, memory, at), look.facts.bound, wanted, counts, _listed(look)),
         selected=_selected(look, memory, at),
         route=look.route,
     )
@@ -125,7 +119,7 @@ def judge(facts: Facts) -> Judged:
 
 def _listed(look: _Look) -> dict[str, int]:
     """How many instances of each revision discovery has for the Service; asked only where that selects a single revision."""
-    if not look.bound:
+    if not look.facts.bound:
         return {}
     seen = look.facts.seen.get(look.facts.service.metadata.name, frozenset())
     return dict(Counter(each.revision for each in look.roster if each.pod.metadata.uid in seen))
@@ -150,7 +144,7 @@ def _switched(look: _Look, at: Place) -> bool:
     if look.route is not None and traffic.steers(look.facts) and look.course.kind != "Provision":
         return traffic.step_reached(look.crossing(look.route, at))
     colours = look.rollout.type == "BlueGreen" and bool(look.facts.service.spec.ports)
-    return not colours or at.weight < ALL or look.course.kind == "Provision" or look.bound == look.course.target
+    return not colours or at.weight < ALL or look.course.kind == "Provision" or look.facts.bound == look.course.target
 
 
 def _targets(look: _Look, memory: Memory, at: Place | None) -> Targets:
@@ -175,7 +169,7 @@ def _by_strategy(look: _Look, memory: Memory, at: Place | None) -> Targets:
 def _selected(look: _Look, memory: Memory, at: Place | None) -> str:
     """The revision that the Service is to select, "" for all of them."""
     if look.rollout.type == "BlueGreen" or (at is not None and look.course.kind == "Provision"):
-        return selected(look.bound, colour(look.course, memory, at), look.demand, look.population)
+        return selected(look.facts.bound, colour(look.course, memory, at), look.demand, look.population)
     return ""
 
 

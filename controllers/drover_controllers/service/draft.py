@@ -3,7 +3,6 @@
 
 from dataclasses import dataclass, field
 
-from drover_controllers.service import naming
 from drover_controllers.service.rollout import gates
 from drover_controllers.service.rollout.steps import is_gated
 from drover_controllers.service.rollout.traffic import Shown, steers
@@ -84,8 +83,7 @@ def _fronted(judged: Judged) -> bool:
     facts, rollout = judged.facts, judged.facts.service.spec.rollout
     if not facts.service.spec.ports or facts.front is None or not (rollout.type == "BlueGreen" or is_gated(rollout)):
         return True
-    shown = facts.front.spec.selector.get(naming.REVISION_LABEL, "")
-    return shown == judged.selected and facts.backed(facts.service.metadata.name) >= judged.demand.replicas
+    return facts.bound == judged.selected and facts.backed(facts.service.metadata.name) >= judged.demand.replicas
 
 
 def _trouble(judged: Judged) -> tuple[Reason, str] | None:

@@ -181,7 +181,7 @@ def _conditions(facts: Facts, plan: ServicePlan, reached: Phase) -> list[Conditi
 
 def _in_service(facts: Facts, plan: ServicePlan) -> int:
     """How many instances get requests: where the Service shows one colour, those of it."""
-    return serving(_bound(facts), plan.population)
+    return serving(facts.bound, plan.population)
 
 
 def _exact(facts: Facts, plan: ServicePlan) -> list[Condition]:
@@ -317,7 +317,7 @@ def _counts(plan: ServicePlan) -> Counts:
 
 def _versions(facts: Facts, plan: ServicePlan) -> tuple[VersionStatus, ...]:
     counts = plan.population
-    bound = _bound(facts)
+    bound = facts.bound
     total = serving(bound, counts) or 1
     rows = [
         VersionStatus(
@@ -329,11 +329,6 @@ def _versions(facts: Facts, plan: ServicePlan) -> tuple[VersionStatus, ...]:
         for name, each in counts.items()
     ]
     return tuple(rows[:VERSIONS])
-
-
-def _bound(facts: Facts) -> str:
-    """The one revision that the Service selects, "" for all."""
-    return facts.front.spec.selector.get(naming.REVISION_LABEL, "") if facts.front is not None else ""
 
 
 def _instances(facts: Facts, plan: ServicePlan) -> tuple[InstanceStatus, ...]:
@@ -359,7 +354,7 @@ def _instance(facts: Facts, each: Instance) -> InstanceStatus:
 
 def _weight(facts: Facts, plan: ServicePlan, in_service: int) -> Weight:
     """The share of the target while it is rolled out, as a route gives it, else by the number of instances; all of it when nothing is."""
-    bound, counts = _bound(facts), plan.population
+    bound, counts = facts.bound, plan.population
     mine = counts[plan.course.target].in_service if plan.course.target in counts and bound in ("", plan.course.target) else 0
     wanted = min(100, 100 * plan.targets.get(plan.course.target, 0) // max(1, plan.demand.replicas))
     actual = 100 * mine // max(1, in_service) if plan.share is None else plan.share

@@ -12,6 +12,7 @@ from typing import Literal
 
 import msgspec
 
+from drover_controllers.service.naming import REVISION_LABEL
 from drover_operator.api.builtin import Job, Pod, PodDisruptionBudget, Service
 from drover_operator.api.gateway import HTTPRoute, RouteRef
 from drover_operator.api.maintenancewindow import MaintenanceWindow
@@ -75,6 +76,11 @@ class Facts:
     windows: tuple[MaintenanceWindow, ...] = ()  # of the namespace
     seen: Mapping[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])  # uids of instances that discovery lists, by Service
     jobs: Mapping[str, Job] = field(default_factory=dict[str, Job])
+
+    @property
+    def bound(self) -> str:
+        """The one revision that the Service selects now, as far as we have seen; "" where it selects all, or is not there."""
+        return self.front.spec.selector.get(REVISION_LABEL, "") if self.front is not None else ""
 
     def backed(self, service: str) -> int:
         """How many instances discovery lists for one of our Services."""
