@@ -59,8 +59,8 @@ async def _run(connection: Connection, settings: Settings, traces_to: str) -> in
     log = structlog.get_logger()
     controllers = discover()
     traces = _traces(traces_to, settings)
-    transport = HttpTransport(connection)
     outside = Outside(settings.measure)
+    transport = HttpTransport(connection)
     process = Process(transport, controllers, settings, traces=traces, outside=outside)
     health, shell = process.health(), Shell(connection)
     try:
